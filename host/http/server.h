@@ -1,0 +1,107 @@
+/*
+ * The HTTP/1.1 server of one process: listening sockets in, complete requests out.
+ *
+ * Owned by the worker that starts it; one loop, one thread. It knows no Lua: what a request means
+ * is up to the handler.
+ */
+#ifndef PERIGEE_HTTP_SERVER_H
+#define PERIGEE_HTTP_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/error.h"
+#include "http/http_abi.h"
+
+struct http_server;
+
+/* Limits and timeouts; the names are those of the settings. Sizes in bytes, times in ms. */
+struct http_config {
+	uint32_t request_line_limit;  /* 8 KiB; more is 414 */
+	uint32_t header_limit;        /* 16 KiB for all header lines; more is 431 */
+	uint32_t header_count_limit;  /* 100 fields; more is 431 */
+	uint64_t body_limit;          /* 100 MiB; more is 413 */
+	uint32_t header_timeout;      /* 10 s from a request's first byte to the end of its head: 408 */
+	uint32_t body_timeout;        /* 60 s for the body: 408 */
+	uint32_t keep_alive_timeout;  /* 75 s without a request */
+	uint32_t response_timeout;    /* 60 s from the complete request to its answer: 503 */
+	uint32_t write_timeout;       /* 60 s without the client taking a byte: closed */
+	uint32_t connection_limit;    /* connections at once; above it accepting pauses */
+	uint32_t write_buffer_limit;  /* 64 KiB waiting to be taken before HTTP_FULL */
+};
+
+/* Why a request ended before its handler answered. */
+enum http_cancel {
+	HTTP_CANCEL_TIMEOUT = 1, /* response_timeout; the client was sent 503 if it could be */
+	HTTP_CANCEL_DISCONNECT,  /* the client went away */
+	HTTP_CANCEL_STOP         /* the server is being stopped */
+};
+
+/* What a server calls. All run on the loop; none may call http_server_free. */
+struct http_handler {
+	/* A request is complete, head and body. It may be answered before this returns or later. */
+	void (*on_request)(void *context, struct http_request *request);
+	/* The request is over and was not answered in full. Its memory is valid until this returns,
+	 * but http_response_* already answer HTTP_OVER. */
+	void (*on_cancel)(void *context, struct http_request *request, enum http_cancel why);
+	/* After HTTP_FULL: the client has taken enough, write on. */
+	void (*on_writable)(void *context, struct http_request *request);
+	/* After http_server_drain: the last connection is gone and everything is closed. */
+	void (*on_drained)(void *context);
+	/* While draining: the heir's end is closed, connections cannot be passed on. */
+	void (*on_heir_lost)(void *context);
+	/* Something an operator should read, once per cause: "accept: too many open files …". */
+	void (*on_warning)(void *context, const char *text);
+};
+
+/* Written by this process only, may be read by others: aligned words, never reset. */
+struct http_counters {
+	uint64_t requests;    /* complete requests handed to the handler */
+	uint64_t connections; /* open now */
+	uint64_t accepted;    /* connections ever accepted or adopted */
+	uint64_t busy;        /* requests without a complete answer now */
+};
+
+/* How the sockets are left at http_server_drain. */
+enum http_drain {
+	HTTP_DRAIN_REPLACED = 1, /* somebody else accepts on the same sockets: close ours at once */
+	HTTP_DRAIN_RETIRED,      /* nobody does: accept what is queued for a moment first */
+	HTTP_DRAIN_SHUTDOWN      /* as RETIRED, and idle connections are closed after a grace */
+};
+
+/*
+ * Makes a server on `loop`. `config`, `handler` and `counters` are borrowed and must outlive it.
+ * Returns 0, or -1 with *error.
+ */
+int http_server_new(struct http_server **ret_server, uv_loop_t *loop,
+	const struct http_config *config, const struct http_handler *handler, void *context,
+	struct http_counters *counters, struct error *error);
+
+/* Accepts on `fd`, a listening socket (TCP or unix), which the server closes when it drains.
+ * Returns 0, or -1 with *error. */
+int http_server_listen(struct http_server *server, int fd, struct error *error);
+
+/*
+ * Takes over connections that another worker passes on through `channel` (SOCK_SEQPACKET, owned
+ * from now on), until its end. Returns 0, or -1 with *error.
+ */
+int http_server_adopt(struct http_server *server, int channel, struct error *error);
+
+/*
+ * Begins the end: no more accepting (see enum http_drain); connections that are or fall idle go
+ * through `heir` (a SOCK_SEQPACKET channel, owned from now on) or, with -1, are told
+ * "Connection: close" with their next answer. on_drained comes when nothing is left.
+ */
+void http_server_drain(struct http_server *server, enum http_drain how, int heir);
+
+/* While draining: a new heir in place of a lost one; -1 when there is nobody left. */
+void http_server_set_heir(struct http_server *server, int heir);
+
+/* Closes everything at once, cancelling what is in flight; on_drained comes when it is done. */
+void http_server_stop(struct http_server *server);
+
+/* Frees a server whose on_drained has come. */
+void http_server_free(struct http_server *server);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * The shared objects as Lua sees them, through LuaJIT's FFI.
+ *
+ * This file is included by the C that implements it and fed to ffi.cdef as it is, so it holds
+ * plain declarations only: no directive but this guard, which the build strips.
+ */
+#ifndef PERIGEE_SHM_ABI_H
+#define PERIGEE_SHM_ABI_H
+
+#include <stdint.h>
+
+/* A cell of 8 bytes in the region; its kind says how they are read. */
+struct shm_value;
+
+/* All are atomic, sequentially consistent, and never wait. */
+int64_t shm_value_get_int64(const struct shm_value *value);
+void shm_value_set_int64(struct shm_value *value, int64_t number);
+int64_t shm_value_add_int64(struct shm_value *value, int64_t number); /* returns the new number */
+double shm_value_get_double(const struct shm_value *value);
+void shm_value_set_double(struct shm_value *value, double number);
+double shm_value_add_double(struct shm_value *value, double number); /* returns the new number */
+
+/*
+ * The value called `name` (1 to 63 bytes, no NUL) of `kind` ("int64", "double", "bool"), made and
+ * set to the bits of `initial` when it does not exist yet. NULL when it cannot be had;
+ * shm_last_error then says why.
+ */
+struct shm_value *shm_value_open(const char *name, const char *kind, int64_t initial, int create);
+
+const char *shm_last_error(void);
+
+#endif
