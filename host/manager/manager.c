@@ -297,6 +297,9 @@ static void on_worker_message(
 	case WIRE_START_FAILED:
 		child_on_refused(worker, manager->body.data, manager->body.size);
 		break;
+	case WIRE_LEAVING:
+		slot_on_leaving(&manager->slots[worker->slot], worker);
+		break;
 	case WIRE_HEIR_LOST:
 		slot_find_heir(manager, worker);
 		break;

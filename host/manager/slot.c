@@ -153,11 +153,12 @@ void slot_reconcile(struct slot *slot)
 		return;
 	}
 	if (slot->serving != NULL) {
-		if (slot->serving->generation == target)
+		if (slot->serving->generation == target && !slot->replace)
 			return;
 		if (!target->settings.startup_first) {
 			drain(slot, slot->serving);
 			slot->serving = NULL;
+			slot->replace = false;
 		}
 	}
 	if (!target->settings.startup_first && has_leaver(slot))
@@ -178,6 +179,7 @@ void slot_on_ready(struct slot *slot, struct child *child)
 	}
 	slot->next = NULL;
 	slot->serving = child;
+	slot->replace = false;
 	slot->failed = false;
 	if (old != NULL)
 		drain(slot, old);
@@ -191,12 +193,14 @@ void slot_on_gone(struct slot *slot, struct child *child)
 	const bool was_next = slot->next == child;
 	uint64_t life = child->ready == 0 ? 0 : clock_now() - child->ready;
 
-	if (was_next)
-		slot->next = NULL;
-	else if (slot->serving == child)
-		slot->serving = NULL;
-	else
+	if (!was_next && slot->serving != child)
 		return; /* it was drained, and somebody else serves */
+	if (was_next) {
+		slot->next = NULL;
+	} else {
+		slot->serving = NULL;
+		slot->replace = false;
+	}
 	slot->failed = was_next && child->fate != CHILD_FATE_KILLED;
 	if (child->fate == CHILD_FATE_KILLED || child->generation != current)
 		return; /* nothing is known against the code that is next */
@@ -206,6 +210,14 @@ void slot_on_gone(struct slot *slot, struct child *child)
 		slot->delay = current->settings.restart_delay_min;
 	if (slot->delay != 0)
 		wait_before_start(slot);
+}
+
+void slot_on_leaving(struct slot *slot, struct child *child)
+{
+	if (slot->serving != child)
+		return; /* it is on its way out already */
+	slot->replace = true;
+	slot_reconcile(slot);
 }
 
 void slot_forget_failures(struct slot *slot)

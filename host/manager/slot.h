@@ -22,6 +22,7 @@ struct slot {
 	struct child *next;    /* one on its way to be ready, or NULL */
 	uv_timer_t restart;    /* running: no start before it fires */
 	bool waiting;          /* whether it runs */
+	bool replace;          /* `serving` wants to go once there is another */
 	bool failed;           /* its last worker could not start */
 	uint64_t delay;        /* ms the next start waits if the last worker died young */
 };
@@ -34,6 +35,9 @@ void slot_reconcile(struct slot *slot);
 /* Its worker is ready, or gone. */
 void slot_on_ready(struct slot *slot, struct child *child);
 void slot_on_gone(struct slot *slot, struct child *child);
+
+/* Its worker was asked to end by somebody else: it is replaced first, as in a reload. */
+void slot_on_leaving(struct slot *slot, struct child *child);
 
 /* A new start need not wait for the delay: the code is another. */
 void slot_forget_failures(struct slot *slot);

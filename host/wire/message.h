@@ -35,14 +35,14 @@ enum wire_type {
 	/* worker → manager */
 	WIRE_READY,        /* before_server_start is done and connections are accepted */
 	WIRE_START_FAILED, /* body: why; the worker exits next */
+	WIRE_LEAVING,      /* SIGTERM came to this worker alone: replace it, then drain it */
 	WIRE_HEIR_LOST,    /* the heir given with WIRE_DRAIN is gone: another, please */
 
 	/* manager → worker */
-	WIRE_DRAIN,  /* number: enum wire_drain; fd: where idle connections go, if there is an heir
-		      */
-	WIRE_HEIR,   /* fd: an heir in place of a lost one; none: there is nobody left */
-	WIRE_ADOPT,  /* fd: idle connections arrive here, until its end */
-	WIRE_REOPEN, /* reserved for log files a worker may have open */
+	WIRE_DRAIN, /* number: enum wire_drain; fd: where idle connections go, if there is an heir
+		     */
+	WIRE_HEIR,  /* fd: an heir in place of a lost one; none: there is nobody left */
+	WIRE_ADOPT, /* fd: idle connections arrive here, until its end */
 	WIRE_TYPE_END
 };
 

@@ -31,7 +31,8 @@ int wire_role_parse(int argc, char **argv);
 #define WIRE_FD_END     7 /* one past the last */
 
 /* Environment that Perigee reads. Settings are PERIGEE_<NAME>, see lua/perigee/settings.lua. */
-#define WIRE_ENV_LUA_PATH "PERIGEE_LUA_PATH" /* directory that replaces the embedded Lua modules   \
-					      */
+#define WIRE_ENV_LUA_PATH                                                                          \
+	"PERIGEE_LUA_PATH" /* directory that replaces the embedded Lua modules                     \
+			    */
 
 #endif
