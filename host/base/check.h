@@ -10,8 +10,7 @@
 #ifndef PERIGEE_BASE_CHECK_H
 #define PERIGEE_BASE_CHECK_H
 
-#define CHECK(condition)                                                                           \
-	((condition) ? (void)0 : check_failed(__FILE__, __LINE__, #condition))
+#define CHECK(condition) ((condition) ? (void)0 : check_failed(__FILE__, __LINE__, #condition))
 
 #define UNREACHABLE(why) check_failed(__FILE__, __LINE__, why)
 

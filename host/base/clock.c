@@ -37,8 +37,7 @@ void clock_duration(uint64_t milliseconds, char *text, size_t size)
 	else if (seconds < 3600)
 		(void)snprintf(text, size, "%llu min %llu s", seconds / 60, seconds % 60);
 	else if (seconds < 86400)
-		(void)snprintf(
-			text, size, "%llu h %llu min", seconds / 3600, seconds % 3600 / 60);
+		(void)snprintf(text, size, "%llu h %llu min", seconds / 3600, seconds % 3600 / 60);
 	else
 		(void)snprintf(
 			text, size, "%llu d %llu h", seconds / 86400, seconds % 86400 / 3600);

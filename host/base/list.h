@@ -16,8 +16,8 @@ struct list {
 #define LIST_ENTRY(node, type, field) ((type *)(void *)((char *)(node)-offsetof(type, field)))
 
 /* Walks node by node; `node` may be removed inside the body. */
-#define LIST_EACH(node, list)                                                                      \
-	for (struct list *node = (list)->next, *node##_next = node->next; node != (list);          \
+#define LIST_EACH(node, head)                                                                      \
+	for (struct list *node = (head)->next, *node##_next = node->next; node != (head);          \
 		node = node##_next, node##_next = node->next)
 
 static inline void list_init(struct list *list)

@@ -42,12 +42,12 @@ enum http_request_state {
 
 enum http_result {
 	HTTP_OK = 0,
-	HTTP_FULL = 1,         /* taken, but the client is slow: wait for on_writable before more */
-	HTTP_OVER = -1,        /* the request is over: answered before, timed out, client gone */
-	HTTP_BAD_STATUS = -2,  /* not from 200 to 599 */
-	HTTP_BAD_HEADER = -3,  /* a name that is no token, or CR, LF or NUL in a value */
-	HTTP_BAD_STATE = -4,   /* e.g. write before begin, or begin twice */
-	HTTP_TOO_LONG = -5,    /* more body bytes than the Content-Length that was announced */
+	HTTP_FULL = 1,        /* taken, but the client is slow: wait for on_writable before more */
+	HTTP_OVER = -1,       /* the request is over: answered before, timed out, client gone */
+	HTTP_BAD_STATUS = -2, /* not from 200 to 599 */
+	HTTP_BAD_HEADER = -3, /* a name that is no token, or CR, LF or NUL in a value */
+	HTTP_BAD_STATE = -4,  /* e.g. write before begin, or begin twice */
+	HTTP_TOO_LONG = -5,   /* more body bytes than the Content-Length that was announced */
 	HTTP_NO_MEMORY = -6
 };
 

@@ -18,17 +18,17 @@ struct http_server;
 
 /* Limits and timeouts; the names are those of the settings. Sizes in bytes, times in ms. */
 struct http_config {
-	uint32_t request_line_limit;  /* 8 KiB; more is 414 */
-	uint32_t header_limit;        /* 16 KiB for all header lines; more is 431 */
-	uint32_t header_count_limit;  /* 100 fields; more is 431 */
-	uint64_t body_limit;          /* 100 MiB; more is 413 */
-	uint32_t header_timeout;      /* 10 s from a request's first byte to the end of its head: 408 */
-	uint32_t body_timeout;        /* 60 s for the body: 408 */
-	uint32_t keep_alive_timeout;  /* 75 s without a request */
-	uint32_t response_timeout;    /* 60 s from the complete request to its answer: 503 */
-	uint32_t write_timeout;       /* 60 s without the client taking a byte: closed */
-	uint32_t connection_limit;    /* connections at once; above it accepting pauses */
-	uint32_t write_buffer_limit;  /* 64 KiB waiting to be taken before HTTP_FULL */
+	uint32_t request_line_limit; /* 8 KiB; more is 414 */
+	uint32_t header_limit;       /* 16 KiB for all header lines; more is 431 */
+	uint32_t header_count_limit; /* 100 fields; more is 431 */
+	uint64_t body_limit;         /* 100 MiB; more is 413 */
+	uint32_t header_timeout; /* 10 s from a request's first byte to the end of its head: 408 */
+	uint32_t body_timeout;   /* 60 s for the body: 408 */
+	uint32_t keep_alive_timeout; /* 75 s without a request */
+	uint32_t response_timeout;   /* 60 s from the complete request to its answer: 503 */
+	uint32_t write_timeout;      /* 60 s without the client taking a byte: closed */
+	uint32_t connection_limit;   /* connections at once; above it accepting pauses */
+	uint32_t write_buffer_limit; /* 64 KiB waiting to be taken before HTTP_FULL */
 };
 
 /* Why a request ended before its handler answered. */

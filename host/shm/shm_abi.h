@@ -27,6 +27,11 @@ double shm_value_add_double(struct shm_value *value, double number); /* returns 
  */
 struct shm_value *shm_value_open(const char *name, const char *kind, int64_t initial, int create);
 
+/* Makes the region at least `size` bytes, before the first object is opened by this process.
+ * Returns 0, or -1; shm_last_error then says why. */
+int shm_region_reserve(uint64_t size);
+
+/* The sentence for the last failure of this process; "" when there was none. */
 const char *shm_last_error(void);
 
 #endif

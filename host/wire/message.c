@@ -66,8 +66,8 @@ int wire_receive(int socket, struct wire_message *message, struct buffer *body, 
 	body->size = (size_t)received;
 	buffer_consume(body, sizeof *message);
 	body->data[body->size] = '\0';
-	if (message->version != WIRE_VERSION || message->size != body->size ||
-		message->type == 0 || message->type >= WIRE_TYPE_END)
+	if (message->version != WIRE_VERSION || message->size != body->size || message->type == 0 ||
+		message->type >= WIRE_TYPE_END)
 		return close_all(fds, count);
 	return 1;
 }

@@ -15,9 +15,9 @@
 
 #include "wire/record.h"
 
-#define WIRE_VERSION     1
-#define WIRE_TEXT_LIMIT  (RECORD_BLOCK_LIMIT)
-#define WIRE_BIND_MAX    16 /* listening addresses of one manager */
+#define WIRE_VERSION    1
+#define WIRE_TEXT_LIMIT (RECORD_BLOCK_LIMIT)
+#define WIRE_BIND_MAX   16 /* listening addresses of one manager */
 
 enum wire_type {
 	/* zygote → manager */
@@ -35,18 +35,20 @@ enum wire_type {
 	/* worker → manager */
 	WIRE_READY,        /* before_server_start is done and connections are accepted */
 	WIRE_START_FAILED, /* body: why; the worker exits next */
+	WIRE_LEAVING,      /* SIGTERM came to this worker alone: replace it, then drain it */
 	WIRE_HEIR_LOST,    /* the heir given with WIRE_DRAIN is gone: another, please */
 
 	/* manager → worker */
-	WIRE_DRAIN, /* number: enum wire_drain; fd: where idle connections go, if there is an heir */
+	WIRE_DRAIN, /* number: enum wire_drain; fd: where idle connections go, if there is an heir
+		     */
 	WIRE_HEIR,  /* fd: an heir in place of a lost one; none: there is nobody left */
 	WIRE_ADOPT, /* fd: idle connections arrive here, until its end */
-	WIRE_REOPEN, /* reserved for log files a worker may have open */
 	WIRE_TYPE_END
 };
 
 enum wire_drain {
-	WIRE_DRAIN_REPLACED = 1, /* a successor accepts on the same sockets: stop accepting at once */
+	WIRE_DRAIN_REPLACED =
+		1,          /* a successor accepts on the same sockets: stop accepting at once */
 	WIRE_DRAIN_RETIRED, /* the slot is going: empty its accept queues first, for a moment */
 	WIRE_DRAIN_SHUTDOWN /* the host stops: empty the queues, close what is idle */
 };

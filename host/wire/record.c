@@ -97,8 +97,8 @@ int record_number(struct slice block, const char *key, uint64_t minimum, uint64_
 	errno = 0;
 	number = strtoull(value, &end, 10);
 	if (value[0] < '0' || value[0] > '9' || *end != '\0' || errno != 0)
-		return error_set(error, EINVAL, "setting %s is not a whole number: \"%.64s\"", key,
-			value);
+		return error_set(
+			error, EINVAL, "setting %s is not a whole number: \"%.64s\"", key, value);
 	if (number < minimum || number > maximum)
 		return error_set(error, ERANGE, "setting %s is %llu; it must be from %llu to %llu",
 			key, number, (unsigned long long)minimum, (unsigned long long)maximum);

@@ -8,11 +8,11 @@
 #define PERIGEE_WIRE_ROLE_H
 
 enum wire_role {
-	WIRE_ROLE_COMMAND, /* what the user started: reads the command line */
-	WIRE_ROLE_MANAGER, /* exec'd by the command, in its place and with its pid */
+	WIRE_ROLE_COMMAND,  /* what the user started: reads the command line */
+	WIRE_ROLE_MANAGER,  /* exec'd by the command, in its place and with its pid */
 	WIRE_ROLE_GUARDIAN, /* forked by the manager before anything else */
-	WIRE_ROLE_ZYGOTE,  /* exec'd by the manager, one per generation */
-	WIRE_ROLE_WORKER,  /* forked by a zygote */
+	WIRE_ROLE_ZYGOTE,   /* exec'd by the manager, one per generation */
+	WIRE_ROLE_WORKER,   /* forked by a zygote */
 	WIRE_ROLE_COUNT
 };
 
@@ -23,13 +23,16 @@ extern const char *const wire_role_names[WIRE_ROLE_COUNT];
 int wire_role_parse(int argc, char **argv);
 
 /* Descriptors that cross exec. */
-#define WIRE_FD_SETTINGS 3 /* manager, zygote: memfd with the settings the user gave, a record block */
-#define WIRE_FD_CONTROL  4 /* zygote: SOCK_SEQPACKET to the manager, see message.h */
-#define WIRE_FD_SLOTS    5 /* zygote: memfd with the slots table, see shm/slots.h */
-#define WIRE_FD_REGION   6 /* zygote: memfd with the shared objects, see shm/region.h */
-#define WIRE_FD_END      7 /* one past the last */
+#define WIRE_FD_SETTINGS                                                                           \
+	3 /* manager, zygote: memfd with the settings the user gave, a record block */
+#define WIRE_FD_CONTROL 4 /* zygote: SOCK_SEQPACKET to the manager, see message.h */
+#define WIRE_FD_SLOTS   5 /* zygote: memfd with the slots table, see shm/slots.h */
+#define WIRE_FD_REGION  6 /* zygote: memfd with the shared objects, see shm/region.h */
+#define WIRE_FD_END     7 /* one past the last */
 
 /* Environment that Perigee reads. Settings are PERIGEE_<NAME>, see lua/perigee/settings.lua. */
-#define WIRE_ENV_LUA_PATH "PERIGEE_LUA_PATH" /* directory that replaces the embedded Lua modules */
+#define WIRE_ENV_LUA_PATH                                                                          \
+	"PERIGEE_LUA_PATH" /* directory that replaces the embedded Lua modules                     \
+			    */
 
 #endif

@@ -1,0 +1,39 @@
+/* perigee: argv → role. The only main(). */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "manager/main.h"
+#include "wire/role.h"
+#include "worker/command.h"
+#include "worker/title.h"
+#include "worker/zygote.h"
+
+static int run_command(int argc, char **argv)
+{
+	struct error error;
+	int settings;
+	int status = command_main(argc, argv, &settings);
+
+	if (status >= 0)
+		return status;
+	(void)manager_exec(settings, &error); /* returns only when it failed */
+	(void)fprintf(stderr, "perigee: %s\n", error.text);
+	return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+	title_init(argc, argv);
+	switch (wire_role_parse(argc, argv)) {
+	case WIRE_ROLE_COMMAND:
+		return run_command(argc, argv);
+	case WIRE_ROLE_MANAGER:
+		return manager_main(argc > 2 ? atoi(argv[2]) : -1);
+	case WIRE_ROLE_ZYGOTE:
+		return zygote_main();
+	default:
+		(void)fprintf(stderr, "perigee: %s is not for the command line\n", argv[1]);
+		return EXIT_FAILURE;
+	}
+}

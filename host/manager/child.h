@@ -1,0 +1,126 @@
+/*
+ * Child processes as the manager knows them: zygotes and workers.
+ *
+ * A child's life is a state and an event: child.c has the table. Where it is (`state`) and why it
+ * is to end (`fate`) are two things. A child is addressed by its record, its messages by the
+ * record's number; its pid only goes through its pidfd, or to kill(2) for the whole group while
+ * the unreaped leader keeps the number from being used again.
+ */
+#ifndef PERIGEE_MANAGER_CHILD_H
+#define PERIGEE_MANAGER_CHILD_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uv.h>
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "manager/sink.h"
+#include "wire/message.h"
+#include "wire/role.h"
+
+struct generation;
+struct manager;
+struct shm_seat;
+
+enum child_state {
+	CHILD_ORDERED,  /* a zygote was asked to fork it; its pid is not known yet */
+	CHILD_STARTING, /* it runs and is not ready; start_timeout counts */
+	CHILD_READY,    /* a worker accepts connections; a zygote has sent its plan */
+	CHILD_DRAINING, /* it was asked to end; graceful_timeout counts */
+	CHILD_ABORTING, /* it is stuck and got SIGABRT, for a core and a last word */
+	CHILD_KILLING,  /* its group got SIGKILL */
+	CHILD_GONE,     /* it is reaped; the record lives until its handles are closed */
+	CHILD_STATE_COUNT
+};
+
+/* Why a child ends, when the manager knows before the kernel does. */
+enum child_fate {
+	CHILD_FATE_NONE,
+	CHILD_FATE_DRAINED, /* it was asked to */
+	CHILD_FATE_REFUSED, /* it said that it cannot start; `refusal` has the words */
+	CHILD_FATE_LATE,    /* not ready within start_timeout */
+	CHILD_FATE_STUCK,   /* no heartbeat for worker_timeout */
+	CHILD_FATE_OVERDUE, /* not gone within graceful_timeout */
+	CHILD_FATE_KILLED   /* it is not wanted any more */
+};
+
+struct child {
+	struct list node; /* in manager->children until it is gone */
+	struct manager *manager;
+	struct generation *generation; /* counted in generation->children while not gone */
+	enum wire_role role;
+	enum child_state state;
+	enum child_fate fate;
+	uint64_t number;        /* unique in the manager's life; what fork messages carry */
+	uint32_t slot;          /* a worker's; 0 for a zygote */
+	unsigned seat;          /* a worker's place in the slots table */
+	struct shm_seat *beats; /* that seat, or NULL */
+	bool retiring; /* drained because its slot goes: its accept queue is its own to empty */
+
+	pid_t pid;             /* 0 while ordered */
+	uint64_t started;      /* clock_now() of the order or exec */
+	uint64_t ready;        /* clock_now() of its ready message; 0 before */
+	int pidfd;             /* -1 while ordered, and when it is gone */
+	int control;           /* our end of its channel; -1 when closed */
+	siginfo_t status;      /* how it ended, once it is gone */
+	bool oom;              /* the kernel killed something for memory at that time */
+	struct buffer refusal; /* its own words on why it cannot start */
+
+	uv_poll_t exit_poll; /* pidfd */
+	uv_poll_t control_poll;
+	uv_timer_t deadline; /* of the present state */
+	struct sink_source out;
+	struct sink_source err;
+	unsigned handles; /* of the above that libuv still holds */
+};
+
+/* Execs a zygote for `generation`. NULL with *error when that failed. */
+struct child *child_exec_zygote(
+	struct manager *manager, struct generation *generation, struct error *error);
+
+/* Orders the generation's zygote to fork a worker. NULL with *error when that cannot even be
+ * asked; else what becomes of it is told by events. */
+struct child *child_order_worker(
+	struct manager *manager, struct generation *generation, uint32_t slot, struct error *error);
+
+/* A message from the zygote about a fork it was ordered to do. */
+void child_on_forked(struct child *child, pid_t pid);
+void child_on_fork_failed(struct child *child, int code);
+
+/* It said that it is ready, or, in words that are kept, that it cannot start. */
+void child_on_ready(struct child *child);
+void child_on_refused(struct child *child, const char *text, size_t size);
+
+/*
+ * Asks it to end: a zygote by running main_process_stop, a worker by draining, `how`, with its
+ * idle connections to go through `heir` (owned by this call; -1: nowhere). A child that is not
+ * ready yet is killed instead.
+ */
+void child_drain(struct child *child, enum wire_drain how, int heir);
+
+/* Its heartbeat is too old. */
+void child_on_stuck(struct child *child);
+
+/* SIGKILL for its group. `fate` tells why, unless something did before. */
+void child_kill(struct child *child, enum child_fate fate);
+
+/* Reaps it if it has ended; called on SIGCHLD as well as through its pidfd. */
+void child_check_exit(struct child *child);
+
+/* Sends a message over its channel. Returns 0, or -1 with errno. */
+int child_send(
+	struct child *child, enum wire_type type, int32_t number, const int *fds, size_t count);
+
+/* "worker 0 gen 3", "main gen 3" */
+void child_label(const struct child *child, char label[SINK_LABEL_SIZE]);
+
+/* The obituary of a child that is gone: "worker 0 gen 3 pid 42 was killed by SIGSEGV …". */
+void child_verdict(const struct child *child, char *text, size_t size);
+
+/* How many processes the kernel has killed for memory, here or in our cgroup. */
+uint64_t child_oom_count(void);
+
+#endif

@@ -1,0 +1,551 @@
+/* The manager's main: signals, messages, the tick, and the end. See manager.h. */
+#include "manager/manager.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "manager/main.h"
+#include "manager/spawn.h"
+#include "shm/region.h"
+#include "wire/record.h"
+
+#define TICK         1000 /* ms between two looks at the heartbeats */
+#define TICK_LATE    3000 /* ms without a tick that mean we slept, or were kept from running */
+#define FINAL_WRITES 500  /* ms whoever reads the log has at the end */
+
+bool manager_stopping(const struct manager *manager)
+{
+	return manager->phase >= MANAGER_STOPPING;
+}
+
+void manager_reconcile(struct manager *manager)
+{
+	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
+		slot_reconcile(&manager->slots[i]);
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+static void end_if_alone(struct manager *manager)
+{
+	if (manager_stopping(manager) && list_empty(&manager->children))
+		uv_stop(&manager->loop);
+}
+
+static void stop(struct manager *manager)
+{
+	manager->phase = MANAGER_STOPPING;
+	reload_cancel(&manager->reload);
+	manager_reconcile(manager);
+	/* Workers that drain for a reload have their heirs taken away one by one, see slot.c. */
+	generation_sweep(manager);
+	end_if_alone(manager);
+}
+
+static void force(struct manager *manager, int exit_status)
+{
+	manager->phase = MANAGER_FORCED;
+	manager->exit_status = exit_status;
+	reload_cancel(&manager->reload);
+	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
+		slot_forget_failures(&manager->slots[i]);
+	LIST_EACH(node, &manager->children)
+	child_kill(LIST_ENTRY(node, struct child, node), CHILD_FATE_KILLED);
+	end_if_alone(manager);
+}
+
+void manager_fail(struct manager *manager, const char *text, size_t size)
+{
+	(void)fprintf(stderr, "perigee: %.*s%s", (int)size, text,
+		size != 0 && text[size - 1] == '\n' ? "" : "\n");
+	if (manager->sink.path != NULL)
+		sink_text(&manager->sink, "manager", text, size);
+	force(manager, EXIT_FAILURE);
+}
+
+/* --- children --------------------------------------------------------------------------------- */
+
+static struct child *find_child(struct manager *manager, uint64_t number)
+{
+	LIST_EACH(node, &manager->children)
+	{
+		struct child *child = LIST_ENTRY(node, struct child, node);
+
+		if (child->number == number)
+			return child;
+	}
+	return NULL;
+}
+
+static struct child *find_pid(struct manager *manager, pid_t pid)
+{
+	LIST_EACH(node, &manager->children)
+	{
+		struct child *child = LIST_ENTRY(node, struct child, node);
+
+		if (child->pid == pid)
+			return child;
+	}
+	return NULL;
+}
+
+static bool fork_is_pending(struct manager *manager)
+{
+	LIST_EACH(node, &manager->children)
+	{
+		if (LIST_ENTRY(node, struct child, node)->state == CHILD_ORDERED)
+			return true;
+	}
+	return false;
+}
+
+static void replace_guardian(struct manager *manager)
+{
+	struct error error;
+
+	guardian_stop(&manager->guardian);
+	if (guardian_start(&manager->guardian, &error) != 0) {
+		sink_log(&manager->sink, "the guardian is gone: %s", error.text);
+		return;
+	}
+	LIST_EACH(node, &manager->children)
+	{
+		const struct child *child = LIST_ENTRY(node, struct child, node);
+
+		if (child->pid != 0)
+			guardian_add(&manager->guardian, child->pid);
+	}
+}
+
+/*
+ * Reaps what has ended: our children, and strangers that the kernel gave us because their parent
+ * is gone. One we do not know while a fork is under way may be that fork: its pid is still to come,
+ * and every such message brings us here again.
+ */
+static void reap(struct manager *manager)
+{
+	for (;;) {
+		siginfo_t status = {0};
+		struct child *child;
+
+		if (waitid(P_ALL, 0, &status, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+			status.si_pid == 0)
+			return;
+		child = find_pid(manager, status.si_pid);
+		if (child != NULL) {
+			child_check_exit(child);
+			continue;
+		}
+		if (status.si_pid != manager->guardian.pid && fork_is_pending(manager))
+			return;
+		(void)waitid(P_PID, (id_t)status.si_pid, &status, WEXITED | WNOHANG);
+		if (status.si_pid == manager->guardian.pid)
+			replace_guardian(manager);
+	}
+}
+
+/* Whether a zygote's word that it forked `pid` can be true. */
+static bool is_our_child(pid_t pid)
+{
+	siginfo_t status = {0};
+
+	return pid > 1 && waitid(P_PID, (id_t)pid, &status, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+/* Sockets of slots that are neither wanted nor in use by anybody are closed, from the top down. */
+static void release_sockets(struct manager *manager)
+{
+	uint32_t used = manager->workers;
+
+	LIST_EACH(node, &manager->children)
+	{
+		const struct child *child = LIST_ENTRY(node, struct child, node);
+
+		if (child->role == WIRE_ROLE_WORKER && child->slot >= used)
+			used = child->slot + 1;
+	}
+	if (manager->listening && !manager_stopping(manager))
+		listen_shrink(&manager->listen, used);
+}
+
+/* When no slot could be served at the very first start, there is no sense in trying on. */
+static void give_up_if_hopeless(struct manager *manager, const struct child *child)
+{
+	char verdict[2 * ERROR_TEXT_MAX];
+
+	if (manager->phase != MANAGER_STARTING || manager->current == NULL)
+		return;
+	for (uint32_t i = 0; i < manager->workers; i++) {
+		if (!manager->slots[i].failed)
+			return;
+	}
+	child_verdict(child, verdict, sizeof verdict);
+	if (child->refusal.size != 0)
+		manager_fail(manager, child->refusal.data, child->refusal.size);
+	else
+		manager_fail(manager, verdict, strlen(verdict));
+}
+
+void manager_on_child_gone(struct manager *manager, struct child *child)
+{
+	if (child->role == WIRE_ROLE_WORKER) {
+		slot_on_gone(&manager->slots[child->slot], child);
+		give_up_if_hopeless(manager, child);
+	}
+	reload_on_gone(&manager->reload, child);
+	if (child->role == WIRE_ROLE_WORKER)
+		slot_reconcile(&manager->slots[child->slot]);
+	release_sockets(manager);
+	generation_sweep(manager);
+	end_if_alone(manager);
+}
+
+static void say_hello(struct manager *manager)
+{
+	const struct manager_settings *settings = &manager->current->settings;
+
+	for (size_t i = 0; i < manager->listen.count; i++)
+		sink_log(&manager->sink, "Perigee %s serves \"%s\" (%s) at %s", PERIGEE_VERSION,
+			settings->name, settings->app, manager->listen.addresses[i].url);
+	sink_log(&manager->sink, "pid %d, %u worker%s, generation %u, %s mode, %s%s", (int)getpid(),
+		manager->workers, manager->workers == 1 ? "" : "s", manager->current->number,
+		settings->mode, settings->config[0] != '\0' ? "config " : "no config file",
+		settings->config);
+}
+
+void manager_on_child_ready(struct manager *manager, struct child *child)
+{
+	if (child->role == WIRE_ROLE_ZYGOTE) {
+		reload_on_plan(&manager->reload, child->generation);
+		return;
+	}
+	slot_on_ready(&manager->slots[child->slot], child);
+	if (manager->phase == MANAGER_STARTING && child->state == CHILD_READY) {
+		manager->phase = MANAGER_SERVING;
+		say_hello(manager);
+	}
+	reload_on_worker_ready(&manager->reload, child);
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+static void on_plan(struct manager *manager, struct child *zygote)
+{
+	struct slice plan = {.data = manager->body.data, .size = manager->body.size};
+	struct error error;
+
+	if (generation_take_plan(zygote->generation, plan, &error) == 0) {
+		child_on_ready(zygote);
+		return;
+	}
+	child_on_refused(zygote, error.text, strlen(error.text));
+	child_kill(zygote, CHILD_FATE_REFUSED);
+}
+
+static void on_zygote_message(
+	struct manager *manager, struct child *zygote, const struct wire_message *message)
+{
+	struct child *child = find_child(manager, message->child);
+
+	/* A zygote speaks of the workers of its own generation only. */
+	if (child != NULL && child->generation != zygote->generation)
+		child = NULL;
+	switch ((enum wire_type)message->type) {
+	case WIRE_PLAN:
+		on_plan(manager, zygote);
+		break;
+	case WIRE_LOAD_FAILED:
+		child_on_refused(zygote, manager->body.data, manager->body.size);
+		break;
+	case WIRE_HOOK_FAILED:
+		sink_text(
+			&manager->sink, zygote->err.label, manager->body.data, manager->body.size);
+		break;
+	case WIRE_FORKED:
+		if (child != NULL && is_our_child(message->pid))
+			child_on_forked(child, message->pid);
+		else if (child != NULL)
+			child_on_fork_failed(child, ECHILD);
+		reap(manager);
+		break;
+	case WIRE_FORK_FAILED:
+		if (child != NULL)
+			child_on_fork_failed(child, message->number);
+		reap(manager);
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_worker_message(
+	struct manager *manager, struct child *worker, const struct wire_message *message)
+{
+	switch ((enum wire_type)message->type) {
+	case WIRE_READY:
+		child_on_ready(worker);
+		break;
+	case WIRE_START_FAILED:
+		child_on_refused(worker, manager->body.data, manager->body.size);
+		break;
+	case WIRE_LEAVING:
+		slot_on_leaving(&manager->slots[worker->slot], worker);
+		break;
+	case WIRE_HEIR_LOST:
+		slot_find_heir(manager, worker);
+		break;
+	default:
+		break;
+	}
+}
+
+void manager_on_message(struct manager *manager, struct child *child,
+	const struct wire_message *message, const int *fds, size_t count)
+{
+	/* No child has a descriptor to give. */
+	for (size_t i = 0; i < count; i++)
+		(void)close(fds[i]);
+	if (child->role == WIRE_ROLE_ZYGOTE)
+		on_zygote_message(manager, child, message);
+	else
+		on_worker_message(manager, child, message);
+}
+
+/* --- scaling ---------------------------------------------------------------------------------- */
+
+void manager_scale(struct manager *manager, uint32_t workers)
+{
+	struct error error;
+
+	if (workers < 1 || workers > MANAGER_WORKERS_MAX) {
+		sink_log(&manager->sink, "there can be 1 to %d workers, not %u",
+			MANAGER_WORKERS_MAX, workers);
+		return;
+	}
+	if (listen_grow(&manager->listen, workers, &error) != 0) {
+		sink_log(&manager->sink, "cannot have %u workers: %s", workers, error.text);
+		return;
+	}
+	if (workers < manager->listen.live)
+		listen_set_live(&manager->listen, workers);
+	if (manager->workers != 0 && manager->workers != workers)
+		sink_log(&manager->sink, "scale: from %u to %u workers", manager->workers, workers);
+	manager->workers = workers;
+	manager_reconcile(manager);
+}
+
+/* --- heartbeats ------------------------------------------------------------------------------- */
+
+static void check_heartbeat(struct manager *manager, struct child *child, uint64_t now)
+{
+	const uint64_t limit = child->generation->settings.worker_timeout;
+	uint64_t beat;
+
+	if (child->role != WIRE_ROLE_WORKER || child->state != CHILD_READY || limit == 0)
+		return;
+	beat = shm_seat_last_beat(child->beats);
+	if (beat < manager->forgiven)
+		beat = manager->forgiven;
+	if (now > beat && now - beat > limit)
+		child_on_stuck(child);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+	struct manager *manager = timer->data;
+	uint64_t now = clock_now();
+
+	/* We did not run: nor may the workers have (a suspended machine, a stopped group). */
+	if (now - manager->last_tick > TICK_LATE)
+		manager->forgiven = now;
+	manager->last_tick = now;
+	LIST_EACH(node, &manager->children)
+	check_heartbeat(manager, LIST_ENTRY(node, struct child, node), now);
+}
+
+/* --- signals ---------------------------------------------------------------------------------- */
+
+static const int signal_numbers[MANAGER_SIGNAL_COUNT] = {
+	[MANAGER_SIGNAL_TERM] = SIGTERM,
+	[MANAGER_SIGNAL_INT] = SIGINT,
+	[MANAGER_SIGNAL_HUP] = SIGHUP,
+	[MANAGER_SIGNAL_TTIN] = SIGTTIN,
+	[MANAGER_SIGNAL_TTOU] = SIGTTOU,
+	[MANAGER_SIGNAL_USR1] = SIGUSR1,
+	[MANAGER_SIGNAL_CHLD] = SIGCHLD,
+};
+
+static void on_stop_signal(struct manager *manager, int number)
+{
+	const char *name = number == SIGINT ? "SIGINT" : "SIGTERM";
+
+	if (manager->phase == MANAGER_FORCED)
+		return;
+	if (manager->phase == MANAGER_STOPPING) {
+		sink_log(&manager->sink, "%s again: everything is killed", name);
+		force(manager, 128 + number);
+		return;
+	}
+	sink_log(&manager->sink, "%s: stopping; once more to force it", name);
+	stop(manager);
+}
+
+static void reopen_log(struct manager *manager)
+{
+	struct error error;
+
+	if (sink_reopen(&manager->sink, &error) != 0)
+		sink_log(&manager->sink, "SIGUSR1: %s", error.text);
+	else
+		sink_log(&manager->sink, "SIGUSR1: the log is open anew");
+}
+
+/* libuv's handlers have queued the signal; here, in the loop, it is decided on. */
+static void on_signal(uv_signal_t *handle, int number)
+{
+	struct manager *manager = handle->data;
+
+	switch (number) {
+	case SIGTERM:
+	case SIGINT:
+		on_stop_signal(manager, number);
+		break;
+	case SIGHUP:
+		reload_request(&manager->reload, "SIGHUP");
+		break;
+	case SIGTTIN:
+	case SIGTTOU:
+		if (manager->phase == MANAGER_SERVING)
+			manager_scale(
+				manager, manager->workers + (number == SIGTTIN ? 1 : (uint32_t)-1));
+		break;
+	case SIGUSR1:
+		reopen_log(manager);
+		break;
+	case SIGCHLD:
+		reap(manager);
+		break;
+	default:
+		UNREACHABLE("only the signals in the table are watched");
+	}
+}
+
+/* --- the beginning ---------------------------------------------------------------------------- */
+
+static int read_settings(struct manager *manager, int fd, struct error *error)
+{
+	struct stat status;
+	size_t size;
+
+	manager->settings_fd = fd;
+	(void)fd_set_cloexec(fd, 1);
+	if (fstat(fd, &status) != 0)
+		return error_set_errno(error, "the manager is started by `perigee serve` only");
+	size = (size_t)status.st_size;
+	if (size > RECORD_BLOCK_LIMIT || buffer_reserve(&manager->given, size) != 0 ||
+		pread(fd, manager->given.data, size, 0) != (ssize_t)size)
+		return error_set(error, EIO, "cannot read the settings");
+	manager->given.size = size;
+	return record_check((struct slice){manager->given.data, size}, error);
+}
+
+static int make_memory(struct manager *manager, struct error *error)
+{
+	struct slice given = {manager->given.data, manager->given.size};
+	uint64_t size = SHM_REGION_DEFAULT;
+
+	if (record_find(given, "shared_memory") != NULL &&
+		record_number(given, "shared_memory", 1, UINT64_MAX >> 1, &size, error) != 0)
+		return -1;
+	manager->region_fd = shm_region_create(size, error);
+	if (manager->region_fd < 0)
+		return -1;
+	manager->slots_fd = shm_slots_create(error);
+	if (manager->slots_fd < 0)
+		return -1;
+	manager->slots_table = shm_slots_map(manager->slots_fd, error);
+	return manager->slots_table != NULL ? 0 : -1;
+}
+
+static void open_handles(struct manager *manager)
+{
+	for (size_t i = 0; i < MANAGER_SIGNAL_COUNT; i++) {
+		(void)uv_signal_init(&manager->loop, &manager->signals[i]);
+		manager->signals[i].data = manager;
+		(void)uv_signal_start(&manager->signals[i], on_signal, signal_numbers[i]);
+	}
+	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
+		slot_init(&manager->slots[i], manager, i);
+	reload_init(&manager->reload, manager);
+	(void)uv_timer_init(&manager->loop, &manager->tick);
+	manager->tick.data = manager;
+	(void)uv_timer_start(&manager->tick, on_tick, TICK, TICK);
+}
+
+static int set_up(struct manager *manager, int settings, struct error *error)
+{
+	manager->started = manager->last_tick = manager->forgiven = clock_now();
+	list_init(&manager->children);
+	list_init(&manager->generations);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)prctl(PR_SET_NAME, "perigee");
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
+		return error_set_errno(error, "cannot become the parent of orphans");
+	if (spawn_find_program(error) != 0 || read_settings(manager, settings, error) != 0 ||
+		make_memory(manager, error) != 0 || guardian_start(&manager->guardian, error) != 0)
+		return -1;
+	if (uv_loop_init(&manager->loop) != 0)
+		return error_set(error, ENOMEM, "cannot make the event loop");
+	open_handles(manager);
+	manager->oom_seen = child_oom_count();
+	return sink_open(&manager->sink, &manager->loop, "", error);
+}
+
+static void close_handle(uv_handle_t *handle, void *context)
+{
+	(void)context;
+	if (!uv_is_closing(handle))
+		uv_close(handle, NULL);
+}
+
+static void tear_down(struct manager *manager)
+{
+	listen_close(&manager->listen);
+	sink_log(&manager->sink, "stopped");
+	sink_close(&manager->sink, FINAL_WRITES);
+	uv_walk(&manager->loop, close_handle, NULL);
+	(void)uv_run(&manager->loop, UV_RUN_DEFAULT);
+	(void)uv_loop_close(&manager->loop);
+	buffer_free(&manager->body);
+	buffer_free(&manager->given);
+	guardian_stop(&manager->guardian);
+}
+
+int manager_main(int settings)
+{
+	static struct manager manager; /* one per process, and too large for a stack */
+	struct error error;
+
+	if (set_up(&manager, settings, &error) != 0) {
+		(void)fprintf(stderr, "perigee: %s\n", error.text);
+		return EXIT_FAILURE;
+	}
+	reload_request(&manager.reload, NULL);
+	(void)uv_run(&manager.loop, UV_RUN_DEFAULT);
+	tear_down(&manager);
+	return manager.exit_status;
+}
+
+int manager_exec(int settings, struct error *error)
+{
+	return spawn_exec_manager(settings, error);
+}

@@ -1,0 +1,257 @@
+/* Loading code, by generations. Owned by the manager. */
+#include "manager/reload.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "manager/manager.h"
+
+#define RETRY_DELAY_MIN 100   /* ms before the code is loaded anew for a zygote that died */
+#define RETRY_DELAY_MAX 30000 /* ms, where its doubling ends */
+
+static void on_retry(uv_timer_t *timer)
+{
+	reload_request(timer->data, "the main process is gone");
+}
+
+void reload_init(struct reload *reload, struct manager *manager)
+{
+	*reload = (struct reload){.manager = manager, .retry_delay = RETRY_DELAY_MIN};
+	(void)uv_timer_init(&manager->loop, &reload->retry);
+	reload->retry.data = reload;
+}
+
+static void begin(struct reload *reload)
+{
+	struct manager *manager = reload->manager;
+	struct error error;
+
+	reload->again = false;
+	reload->started = clock_now();
+	reload->candidate = generation_start(manager, &error);
+	if (reload->candidate != NULL) {
+		reload->phase = RELOAD_LOADING;
+		return;
+	}
+	if (manager->current == NULL)
+		manager_fail(manager, error.text, strlen(error.text));
+	else
+		sink_log(&manager->sink, "reload failed: %s", error.text);
+}
+
+void reload_request(struct reload *reload, const char *why)
+{
+	if (manager_stopping(reload->manager))
+		return;
+	if (why != NULL)
+		sink_log(&reload->manager->sink, "reload: %s%s", why,
+			reload->phase == RELOAD_NONE ? "" : "; after the one under way");
+	if (reload->phase == RELOAD_NONE)
+		begin(reload);
+	else
+		reload->again = true;
+}
+
+/* The candidate is out of the race, by success or by failure. */
+static void end(struct reload *reload)
+{
+	reload->phase = RELOAD_NONE;
+	reload->candidate = NULL;
+	if (reload->again)
+		begin(reload);
+}
+
+void reload_cancel(struct reload *reload)
+{
+	(void)uv_timer_stop(&reload->retry);
+	reload->again = false;
+	reload->phase = RELOAD_NONE;
+	reload->candidate = NULL;
+}
+
+struct generation *reload_target(const struct reload *reload, const struct slot *slot)
+{
+	if (reload->phase == RELOAD_CANARY && slot->index == 0)
+		return reload->candidate;
+	return reload->manager->current;
+}
+
+/* --- failure ---------------------------------------------------------------------------------- */
+
+static void kill_generation(struct generation *generation)
+{
+	LIST_EACH(node, &generation->manager->children)
+	{
+		struct child *child = LIST_ENTRY(node, struct child, node);
+
+		if (child->generation == generation)
+			child_kill(child, CHILD_FATE_KILLED);
+	}
+}
+
+static void fail(struct reload *reload, const struct child *culprit)
+{
+	struct manager *manager = reload->manager;
+	struct generation *candidate = reload->candidate;
+	char verdict[2 * ERROR_TEXT_MAX];
+
+	child_verdict(culprit, verdict, sizeof verdict);
+	if (manager->current == NULL) {
+		if (culprit->refusal.size != 0)
+			manager_fail(manager, culprit->refusal.data, culprit->refusal.size);
+		else
+			manager_fail(manager, verdict, strlen(verdict));
+		return;
+	}
+	sink_log(&manager->sink,
+		"reload failed, generation %u goes on serving:", manager->current->number);
+	if (culprit->refusal.size != 0)
+		sink_text(&manager->sink, "manager", culprit->refusal.data, culprit->refusal.size);
+	else
+		sink_text(&manager->sink, "manager", verdict, strlen(verdict));
+	kill_generation(candidate);
+	end(reload);
+	if (manager->current->zygote == NULL && !reload->again && !manager_stopping(manager))
+		(void)uv_timer_start(&reload->retry, on_retry, reload->retry_delay, 0);
+	manager_reconcile(manager);
+}
+
+/* The zygote that forks for us has died: what it loaded cannot be forked again, so load anew. */
+static void lose_zygote(struct reload *reload)
+{
+	struct manager *manager = reload->manager;
+	uint64_t delay = reload->retry_delay;
+
+	LIST_EACH(node, &manager->children)
+	{
+		struct child *child = LIST_ENTRY(node, struct child, node);
+
+		if (child->generation == manager->current && child->state == CHILD_ORDERED)
+			child_on_fork_failed(child, 0);
+	}
+	reload->retry_delay = delay * 2 > RETRY_DELAY_MAX ? RETRY_DELAY_MAX : delay * 2;
+	if (reload->phase == RELOAD_NONE && !manager_stopping(manager))
+		(void)uv_timer_start(&reload->retry, on_retry, delay, 0);
+}
+
+/* --- success ---------------------------------------------------------------------------------- */
+
+static void open_sockets(struct reload *reload)
+{
+	struct manager *manager = reload->manager;
+	struct error error;
+
+	if (listen_open(&manager->listen, &reload->candidate->settings, &error) != 0) {
+		manager_fail(manager, error.text, strlen(error.text));
+		return;
+	}
+	manager->listening = true;
+}
+
+static bool same_binds(const struct manager_settings *a, const struct manager_settings *b)
+{
+	if (a->bind_count != b->bind_count || a->reuse_port != b->reuse_port)
+		return false;
+	for (size_t i = 0; i < a->bind_count; i++) {
+		if (strcmp(a->binds[i], b->binds[i]) != 0)
+			return false;
+	}
+	return true;
+}
+
+static void redirect_log(struct manager *manager, const struct manager_settings *settings)
+{
+	const char *now = manager->sink.path != NULL ? manager->sink.path : "";
+	struct error error;
+
+	if (strcmp(now, settings->log_file) == 0)
+		return;
+	if (sink_redirect(&manager->sink, settings->log_file, &error) == 0)
+		return;
+	if (manager->phase == MANAGER_STARTING)
+		manager_fail(manager, error.text, strlen(error.text));
+	else
+		sink_log(&manager->sink, "%s; the log stays where it is", error.text);
+}
+
+/* From here on the candidate is what every slot is to be served by. */
+static void commit(struct reload *reload)
+{
+	struct manager *manager = reload->manager;
+	const struct generation *old = manager->current;
+	struct generation *next = reload->candidate;
+
+	manager->current = next;
+	reload->retry_delay = RETRY_DELAY_MIN;
+	(void)uv_timer_stop(&reload->retry);
+	redirect_log(manager, &next->settings);
+	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
+		slot_forget_failures(&manager->slots[i]);
+	if (old != NULL && !same_binds(&old->settings, &next->settings))
+		sink_log(&manager->sink, "bind or reuse_port has changed: that takes a restart");
+	if (old == NULL || old->settings.workers != next->settings.workers)
+		manager_scale(manager, next->settings.workers);
+	end(reload);
+	manager_reconcile(manager);
+	generation_sweep(manager);
+}
+
+void reload_on_plan(struct reload *reload, struct generation *generation)
+{
+	if (generation != reload->candidate || reload->phase != RELOAD_LOADING)
+		return;
+	if (reload->manager->current == NULL) {
+		open_sockets(reload);
+		if (!manager_stopping(reload->manager))
+			commit(reload); /* there is nothing old to protect */
+		return;
+	}
+	reload->phase = RELOAD_CANARY;
+	slot_reconcile(&reload->manager->slots[0]);
+}
+
+/* The last slot has turned to the current generation: tell its zygote, and the operator. */
+static void announce(struct reload *reload)
+{
+	struct manager *manager = reload->manager;
+	struct generation *current = manager->current;
+	char age[32];
+
+	for (uint32_t i = 0; i < manager->workers; i++) {
+		const struct child *serving = manager->slots[i].serving;
+
+		if (serving == NULL || serving->generation != current)
+			return;
+	}
+	if (current->announced || current->zygote == NULL)
+		return;
+	current->announced = true;
+	(void)child_send(current->zygote, WIRE_ALL_READY, 0, NULL, 0);
+	clock_duration(clock_now() - reload->started, age, sizeof age);
+	sink_log(&manager->sink, "generation %u serves on %u worker%s after %s", current->number,
+		manager->workers, manager->workers == 1 ? "" : "s", age);
+}
+
+void reload_on_worker_ready(struct reload *reload, struct child *child)
+{
+	if (reload->phase == RELOAD_CANARY && child->generation == reload->candidate)
+		commit(reload);
+	announce(reload);
+}
+
+void reload_on_gone(struct reload *reload, struct child *child)
+{
+	struct manager *manager = reload->manager;
+
+	if (child == child->generation->zygote)
+		child->generation->zygote = NULL;
+	if (manager_stopping(manager))
+		return;
+	if (child->generation == reload->candidate && child->fate != CHILD_FATE_KILLED &&
+		(child->role == WIRE_ROLE_ZYGOTE || child->ready == 0)) {
+		fail(reload, child);
+		return;
+	}
+	if (child->role == WIRE_ROLE_ZYGOTE && child->generation == manager->current)
+		lose_zygote(reload);
+}

@@ -1,0 +1,229 @@
+/* Worker slots. Owned by the manager. */
+#include "manager/slot.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "manager/manager.h"
+
+/* A worker that lived shorter than this many restart_delay_min died young. */
+#define YOUNG_FACTOR 5
+
+void slot_init(struct slot *slot, struct manager *manager, uint32_t index)
+{
+	*slot = (struct slot){.manager = manager, .index = index};
+	(void)uv_timer_init(&manager->loop, &slot->restart);
+	slot->restart.data = slot;
+}
+
+static bool wanted(const struct slot *slot)
+{
+	const struct manager *manager = slot->manager;
+
+	return slot->index < manager->workers && !manager_stopping(manager);
+}
+
+/* --- heirs ------------------------------------------------------------------------------------ */
+
+/* The slot's own successor first, else whoever serves. */
+static struct child *choose_heir(struct manager *manager, const struct child *from)
+{
+	if (manager_stopping(manager))
+		return NULL;
+	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++) {
+		const struct slot *slot = &manager->slots[(from->slot + i) % MANAGER_WORKERS_MAX];
+
+		if (slot->serving != NULL && slot->serving != from && wanted(slot))
+			return slot->serving;
+	}
+	return NULL;
+}
+
+/* A channel from `from` to its heir. Returns the sender's end, or -1 when there is no heir. */
+static int connect_heir(struct manager *manager, const struct child *from)
+{
+	struct child *heir = choose_heir(manager, from);
+	int pair[2];
+
+	if (heir == NULL || fd_packet_pair(pair) != 0)
+		return -1;
+	if (child_send(heir, WIRE_ADOPT, 0, &pair[1], 1) != 0)
+		fd_close(&pair[0]);
+	fd_close(&pair[1]);
+	return pair[0];
+}
+
+void slot_find_heir(struct manager *manager, struct child *child)
+{
+	int heir = connect_heir(manager, child);
+
+	if (child_send(child, WIRE_HEIR, 0, &heir, heir >= 0) != 0)
+		child_kill(child, CHILD_FATE_KILLED);
+	fd_close(&heir);
+}
+
+/* --- steps ------------------------------------------------------------------------------------ */
+
+static void drain(struct slot *slot, struct child *child)
+{
+	struct manager *manager = slot->manager;
+	enum wire_drain how = WIRE_DRAIN_REPLACED;
+
+	if (manager_stopping(manager))
+		how = WIRE_DRAIN_SHUTDOWN;
+	else if (slot->index >= manager->workers)
+		how = WIRE_DRAIN_RETIRED;
+	child_drain(child, how, connect_heir(manager, child));
+}
+
+static void on_restart(uv_timer_t *timer)
+{
+	struct slot *slot = timer->data;
+
+	slot->waiting = false;
+	slot_reconcile(slot);
+}
+
+static void wait_before_start(struct slot *slot)
+{
+	const struct manager_settings *settings = &slot->manager->current->settings;
+	uint64_t delay = slot->delay;
+
+	slot->delay = delay == 0 ? settings->restart_delay_min : delay * 2;
+	if (slot->delay > settings->restart_delay_max)
+		slot->delay = settings->restart_delay_max;
+	if (delay == 0)
+		return;
+	slot->waiting = true;
+	(void)uv_timer_start(&slot->restart, on_restart, delay, 0);
+}
+
+static void start(struct slot *slot, struct generation *generation)
+{
+	struct error error;
+
+	slot->next = child_order_worker(slot->manager, generation, slot->index, &error);
+	if (slot->next != NULL)
+		return;
+	sink_log(&slot->manager->sink, "worker %u gen %u failed to start: %s", slot->index,
+		generation->number, error.text);
+	slot->failed = true;
+	slot->delay = slot->delay == 0 ? generation->settings.restart_delay_min : slot->delay;
+	wait_before_start(slot);
+}
+
+/* Whether a worker that served here is still on its way out. */
+static bool has_leaver(const struct slot *slot)
+{
+	LIST_EACH(node, &slot->manager->children)
+	{
+		const struct child *child = LIST_ENTRY(node, struct child, node);
+
+		if (child->role == WIRE_ROLE_WORKER && child->slot == slot->index &&
+			child != slot->serving && child != slot->next)
+			return true;
+	}
+	return false;
+}
+
+static void reconcile_unwanted(struct slot *slot)
+{
+	if (slot->next != NULL)
+		child_kill(slot->next, CHILD_FATE_KILLED);
+	if (slot->serving != NULL)
+		drain(slot, slot->serving);
+	slot->serving = NULL;
+	slot_forget_failures(slot);
+}
+
+void slot_reconcile(struct slot *slot)
+{
+	struct generation *target = reload_target(&slot->manager->reload, slot);
+
+	if (!wanted(slot)) {
+		reconcile_unwanted(slot);
+		return;
+	}
+	if (target == NULL || target->zygote == NULL || target->zygote->state != CHILD_READY)
+		return;
+	if (slot->next != NULL) {
+		if (slot->next->generation != target)
+			child_kill(slot->next, CHILD_FATE_KILLED);
+		return;
+	}
+	if (slot->serving != NULL) {
+		if (slot->serving->generation == target && !slot->replace)
+			return;
+		if (!target->settings.startup_first) {
+			drain(slot, slot->serving);
+			slot->serving = NULL;
+			slot->replace = false;
+		}
+	}
+	if (!target->settings.startup_first && has_leaver(slot))
+		return; /* its end brings us here again */
+	if (!slot->waiting)
+		start(slot, target);
+}
+
+/* --- events ----------------------------------------------------------------------------------- */
+
+void slot_on_ready(struct slot *slot, struct child *child)
+{
+	struct child *old = slot->serving;
+
+	if (slot->next != child) {
+		child_kill(child, CHILD_FATE_KILLED); /* not wanted any more */
+		return;
+	}
+	slot->next = NULL;
+	slot->serving = child;
+	slot->replace = false;
+	slot->failed = false;
+	if (old != NULL)
+		drain(slot, old);
+	if (wanted(slot) && slot->index >= slot->manager->listen.live)
+		listen_set_live(&slot->manager->listen, slot->index + 1);
+}
+
+void slot_on_gone(struct slot *slot, struct child *child)
+{
+	const struct generation *current = slot->manager->current;
+	const bool was_next = slot->next == child;
+	uint64_t life = child->ready == 0 ? 0 : clock_now() - child->ready;
+
+	if (!was_next && slot->serving != child)
+		return; /* it was drained, and somebody else serves */
+	if (was_next) {
+		slot->next = NULL;
+	} else {
+		slot->serving = NULL;
+		slot->replace = false;
+	}
+	slot->failed = was_next && child->fate != CHILD_FATE_KILLED;
+	if (child->fate == CHILD_FATE_KILLED || child->generation != current)
+		return; /* nothing is known against the code that is next */
+	if (life >= current->settings.restart_delay_min * YOUNG_FACTOR)
+		slot->delay = 0;
+	else if (slot->delay == 0)
+		slot->delay = current->settings.restart_delay_min;
+	if (slot->delay != 0)
+		wait_before_start(slot);
+}
+
+void slot_on_leaving(struct slot *slot, struct child *child)
+{
+	if (slot->serving != child)
+		return; /* it is on its way out already */
+	slot->replace = true;
+	slot_reconcile(slot);
+}
+
+void slot_forget_failures(struct slot *slot)
+{
+	(void)uv_timer_stop(&slot->restart);
+	slot->waiting = false;
+	slot->failed = false;
+	slot->delay = 0;
+}

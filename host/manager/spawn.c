@@ -1,0 +1,162 @@
+/* Making processes. Runs in the manager, and between fork and exec in its children. */
+#include "manager/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/fd.h"
+#include "wire/role.h"
+
+#define SPAWN_HIGH_FD 64 /* descriptors are moved here first, out of the way of dup2's targets */
+
+/* Room for the titles that forked processes write over it; ps shows what is before the NUL. */
+#define SPAWN_TITLE_ROOM "                                                                "
+
+/* The program's path; set once, before the first fork. */
+static char program[PATH_MAX];
+
+int spawn_find_program(struct error *error)
+{
+	ssize_t size = readlink("/proc/self/exe", program, sizeof program - 1);
+
+	if (size < 0)
+		return error_set_errno(error, "cannot find my own program (is /proc mounted?)");
+	program[size] = '\0';
+	if (access(program, X_OK) != 0)
+		memcpy(program, "/proc/self/exe", sizeof "/proc/self/exe");
+	return 0;
+}
+
+pid_t spawn_fork(void)
+{
+	sigset_t all;
+	sigset_t before;
+	pid_t pid;
+	int saved;
+
+	(void)sigfillset(&all);
+	(void)sigprocmask(SIG_SETMASK, &all, &before);
+	pid = fork();
+	if (pid == 0)
+		return 0;
+	saved = errno;
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	errno = saved;
+	return pid;
+}
+
+void spawn_reset_signals(void)
+{
+	sigset_t none;
+
+	for (int number = 1; number < NSIG; number++)
+		(void)signal(number, SIG_DFL);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void spawn_close_all_but(int fd)
+{
+	if (fd > STDERR_FILENO + 1)
+		(void)close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
+	(void)close_range((unsigned)fd + 1, ~0U, 0);
+}
+
+int spawn_exec_manager(int settings, struct error *error)
+{
+	char number[16];
+	char *const arguments[] = {
+		(char[]){"perigee: manager"}, (char[]){"@manager"}, number, NULL};
+
+	if (spawn_find_program(error) != 0)
+		return -1;
+	if (fd_set_cloexec(settings, 0) != 0)
+		return error_set_errno(error, "cannot pass the settings on");
+	(void)snprintf(number, sizeof number, "%d", settings);
+	(void)execv(program, arguments);
+	return error_set_errno(error, "cannot start the manager (%s)", program);
+}
+
+/*
+ * Puts source[i] at target[i], for all i. Sources may be anywhere, also at another's target: they
+ * are moved out of the way first. Returns 0, or -1 with errno.
+ */
+static int place_fds(const int *sources, const int *targets, size_t count)
+{
+	int high[WIRE_FD_END];
+
+	CHECK(count <= WIRE_FD_END);
+	for (size_t i = 0; i < count; i++) {
+		high[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, SPAWN_HIGH_FD);
+		if (high[i] < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (dup2(high[i], targets[i]) < 0)
+			return -1;
+	}
+	return close_range(WIRE_FD_END, ~0U, CLOSE_RANGE_CLOEXEC);
+}
+
+/* Between fork and exec: only what is async-signal-safe. A failure's errno goes to `report`. */
+_Noreturn static void become_zygote(const struct spawn_zygote *fds, pid_t manager, int report)
+{
+	const int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	const int sources[] = {
+		input, fds->out, fds->err, fds->settings, fds->control, fds->slots, fds->region};
+	const int targets[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, WIRE_FD_SETTINGS,
+		WIRE_FD_CONTROL, WIRE_FD_SLOTS, WIRE_FD_REGION};
+	char *const arguments[] = {
+		(char[]){"perigee: main" SPAWN_TITLE_ROOM}, (char[]){"@zygote"}, NULL};
+	int code;
+
+	report = fcntl(report, F_DUPFD_CLOEXEC, SPAWN_HIGH_FD + WIRE_FD_END);
+	(void)setpgid(0, 0);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() == manager && input >= 0 &&
+		place_fds(sources, targets, sizeof sources / sizeof sources[0]) == 0) {
+		spawn_reset_signals();
+		(void)execv(program, arguments);
+	}
+	code = errno;
+	(void)!write(report, &code, sizeof code);
+	_exit(127);
+}
+
+pid_t spawn_exec_zygote(const struct spawn_zygote *fds, struct error *error)
+{
+	const pid_t manager = getpid();
+	int report[2];
+	int code = 0;
+	ssize_t received;
+	pid_t pid;
+
+	if (pipe2(report, O_CLOEXEC) != 0)
+		return error_set_errno(error, "cannot make a pipe");
+	pid = spawn_fork();
+	if (pid == 0)
+		become_zygote(fds, manager, report[1]);
+	fd_close(&report[1]);
+	if (pid < 0) {
+		(void)error_set_errno(error, "cannot fork");
+		fd_close(&report[0]);
+		return -1;
+	}
+	(void)setpgid(pid, pid);
+	do
+		received = read(report[0], &code, sizeof code);
+	while (received < 0 && errno == EINTR);
+	fd_close(&report[0]);
+	if (received != sizeof code)
+		return pid;
+	/* The child says why and ends; SIGCHLD has it reaped as a stranger. */
+	errno = code;
+	return error_set_errno(error, "cannot start %s", program);
+}

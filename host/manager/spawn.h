@@ -1,0 +1,50 @@
+/*
+ * Making processes: the only fork and exec of the manager.
+ *
+ * The manager forks the guardian (which stays this program's image) and execs zygotes. Workers are
+ * forked by zygotes, see worker/zygote_fork.h.
+ */
+#ifndef PERIGEE_MANAGER_SPAWN_H
+#define PERIGEE_MANAGER_SPAWN_H
+
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/*
+ * Finds the path of the running program, for the execs to come: by path and not by inode, so that
+ * a binary replaced on disk is what the next generation runs. Call it before the first exec.
+ */
+int spawn_find_program(struct error *error);
+
+/*
+ * fork(2) with every signal blocked around it. In the child they stay blocked until
+ * spawn_reset_signals: a signal must not run the manager's handlers there, which write to pipes
+ * that both would share.
+ */
+pid_t spawn_fork(void);
+
+/* In a child: every signal as at the start of a program, and none blocked. */
+void spawn_reset_signals(void);
+
+/* In a child: closes every descriptor but 0, 1, 2 and `fd`. */
+void spawn_close_all_but(int fd);
+
+/* Becomes the manager: execs this program in that role. Returns only on failure, -1 with *error. */
+int spawn_exec_manager(int settings, struct error *error);
+
+/* Descriptors a zygote starts with; all stay the caller's. */
+struct spawn_zygote {
+	int settings;
+	int control;
+	int slots;
+	int region;
+	int out; /* its stdout and stderr */
+	int err;
+};
+
+/* Execs a zygote in a process group of its own. Returns its pid, or -1 with *error, also when it
+ * was the exec that failed. */
+pid_t spawn_exec_zygote(const struct spawn_zygote *fds, struct error *error);
+
+#endif

@@ -1,0 +1,39 @@
+/*
+ * The region: one memfd that holds every shared object, addressed by offsets.
+ *
+ * The manager makes the memfd and keeps it, and never maps it: nothing a child writes can hurt it.
+ * Every process that runs Lua maps it when it first needs it. Objects are made in the zygote only,
+ * one zygote at a time, so making one takes no lock; an object appears in the directory in one
+ * store, after it is complete.
+ */
+#ifndef PERIGEE_SHM_REGION_H
+#define PERIGEE_SHM_REGION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+#define SHM_REGION_DEFAULT (64ull << 20) /* bytes reserved, sparse; setting shared_memory */
+#define SHM_NAME_MAX       64            /* bytes of an object's name, the final NUL included */
+#define SHM_KIND_MAX       16            /* bytes of its kind, the final NUL included */
+#define SHM_OBJECTS_MAX    1024          /* objects in one region */
+
+/* A new region of `size` bytes, all of it sparse. Returns its memfd, or -1 with *error. */
+int shm_region_create(uint64_t size, struct error *error);
+
+/* Tells this process which memfd is its region; it is mapped at first use. */
+void shm_region_use(int fd);
+
+/*
+ * The object called `name` of `kind`, `size` bytes aligned to 64; all zero when it is new, which
+ * *ret_new tells. With `create` 0 it must exist. Returns NULL with *error when it cannot be had,
+ * among others because it exists with another kind or size (the error says both).
+ */
+void *shm_region_open(const char *name, const char *kind, uint64_t size, int create, int *ret_new,
+	struct error *error);
+
+/* Makes an object found new by shm_region_open known to others: call it when it is complete. */
+void shm_region_publish(const char *name);
+
+#endif

@@ -1,0 +1,346 @@
+/* A worker's life: start, serve, drain, end. Runs in the process a zygote forked for it. */
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "http/server.h"
+#include "wire/role.h"
+#include "worker/worker_settings.h"
+
+#define HEARTBEAT     1000 /* ms between two beats, at most */
+#define ORPHAN_FINISH 1000 /* ms to finish what is in flight once the manager is dead */
+
+struct worker {
+	const struct worker_birth *birth;
+	struct script *script;
+	uv_loop_t loop;
+	struct worker_settings settings;
+	struct http_server *server;
+	uv_poll_t control_poll;
+	uv_timer_t heartbeat;
+	uv_timer_t orphaned;   /* running once the manager is gone */
+	uv_signal_t terminate; /* SIGTERM to this worker alone */
+	int control;           /* -1 once the manager is gone */
+	bool draining;         /* a WIRE_DRAIN has come, or none ever will */
+	enum http_drain how;
+	int heir;           /* between WIRE_DRAIN and the end of before_server_stop; or -1 */
+	struct buffer body; /* of the message being read */
+};
+
+_Static_assert(sizeof(struct http_counters) <= sizeof(((struct shm_seat *)0)->counters),
+	"a seat has room for the server's counters");
+
+/* Lua's finalizers do not run: what must be undone belongs into after_server_stop. */
+_Noreturn static void leave(int status)
+{
+	(void)fflush(NULL);
+	_exit(status);
+}
+
+static void tell(struct worker *worker, enum wire_type type, struct slice text)
+{
+	struct wire_message message = {.type = (uint16_t)type, .role = WIRE_ROLE_WORKER};
+
+	if (worker->control < 0)
+		return;
+	if (text.size > WIRE_TEXT_LIMIT)
+		text.size = WIRE_TEXT_LIMIT;
+	(void)wire_send(worker->control, &message, text.data, text.size, NULL, 0, 0);
+}
+
+_Noreturn static void fail_start(struct worker *worker, struct slice why)
+{
+	tell(worker, WIRE_START_FAILED, why);
+	leave(EXIT_FAILURE);
+}
+
+_Noreturn static void fail_start_error(struct worker *worker, const struct error *error)
+{
+	fail_start(worker, (struct slice){error->text, strlen(error->text)});
+}
+
+/* --- http ------------------------------------------------------------------------------------- */
+
+static void on_request(void *context, struct http_request *request)
+{
+	script_http_request(((struct worker *)context)->script, request);
+}
+
+static void on_cancel(void *context, struct http_request *request, enum http_cancel why)
+{
+	script_http_cancel(((struct worker *)context)->script, request, why);
+}
+
+static void on_writable(void *context, struct http_request *request)
+{
+	script_http_writable(((struct worker *)context)->script, request);
+}
+
+static void on_stopped(void *context, bool ok, struct slice text);
+
+static void on_drained(void *context)
+{
+	struct worker *worker = context;
+
+	script_start(worker->script, "perigee.worker", "after_stop", SLICE(""), on_stopped, worker);
+}
+
+static void on_heir_lost(void *context)
+{
+	tell(context, WIRE_HEIR_LOST, SLICE(""));
+}
+
+static void on_warning(void *context, const char *text)
+{
+	(void)context;
+	(void)fprintf(stderr, "%s\n", text);
+}
+
+static const struct http_handler handler = {
+	.on_request = on_request,
+	.on_cancel = on_cancel,
+	.on_writable = on_writable,
+	.on_drained = on_drained,
+	.on_heir_lost = on_heir_lost,
+	.on_warning = on_warning,
+};
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+static void log_failed_hook(struct slice text)
+{
+	(void)fprintf(stderr, "%.*s\n", (int)text.size, text.data);
+}
+
+static void on_stopped(void *context, bool ok, struct slice text)
+{
+	(void)context;
+	if (!ok)
+		log_failed_hook(text);
+	leave(EXIT_SUCCESS);
+}
+
+/* before_server_stop is done, well or not. */
+static void on_may_drain(void *context, bool ok, struct slice text)
+{
+	struct worker *worker = context;
+	int heir = worker->heir;
+
+	if (!ok)
+		log_failed_hook(text);
+	worker->heir = -1;
+	http_server_drain(worker->server, worker->how, heir);
+}
+
+static void begin_drain(struct worker *worker, enum http_drain how, int heir)
+{
+	if (worker->draining) {
+		fd_close(&heir);
+		return;
+	}
+	worker->draining = true;
+	worker->how = how;
+	worker->heir = heir;
+	script_start(
+		worker->script, "perigee.worker", "before_stop", SLICE(""), on_may_drain, worker);
+}
+
+static void on_orphan_deadline(uv_timer_t *timer)
+{
+	(void)timer;
+	leave(EXIT_FAILURE);
+}
+
+/* The manager is dead, and nobody will ever restart it with our sockets: end soon. */
+static void on_manager_gone(struct worker *worker)
+{
+	(void)uv_poll_stop(&worker->control_poll);
+	fd_close(&worker->control);
+	(void)uv_timer_start(&worker->orphaned, on_orphan_deadline, ORPHAN_FINISH, 0);
+	if (worker->server == NULL || worker->draining)
+		return;
+	begin_drain(worker, HTTP_DRAIN_REPLACED, -1);
+}
+
+/* --- messages --------------------------------------------------------------------------------- */
+
+static enum http_drain drain_kind(int32_t number)
+{
+	switch ((enum wire_drain)number) {
+	case WIRE_DRAIN_RETIRED:
+		return HTTP_DRAIN_RETIRED;
+	case WIRE_DRAIN_SHUTDOWN:
+		return HTTP_DRAIN_SHUTDOWN;
+	case WIRE_DRAIN_REPLACED:
+		break;
+	}
+	return HTTP_DRAIN_REPLACED;
+}
+
+static void adopt(struct worker *worker, int channel)
+{
+	struct error error;
+
+	if (http_server_adopt(worker->server, channel, &error) != 0)
+		(void)fprintf(stderr, "cannot take over connections: %s\n", error.text);
+}
+
+static void set_heir(struct worker *worker, int heir)
+{
+	if (worker->heir >= 0) { /* before_server_stop still runs */
+		fd_close(&worker->heir);
+		worker->heir = heir;
+		return;
+	}
+	http_server_set_heir(worker->server, heir);
+}
+
+static void on_message(
+	struct worker *worker, const struct wire_message *message, int *fds, size_t count)
+{
+	int fd = count != 0 ? fds[0] : -1;
+
+	for (size_t i = 1; i < count; i++)
+		fd_close(&fds[i]);
+	switch ((enum wire_type)message->type) {
+	case WIRE_DRAIN:
+		begin_drain(worker, drain_kind(message->number), fd);
+		break;
+	case WIRE_HEIR:
+		set_heir(worker, fd);
+		break;
+	case WIRE_ADOPT:
+		adopt(worker, fd);
+		break;
+	default:
+		fd_close(&fd);
+		break;
+	}
+}
+
+static void on_control(uv_poll_t *handle, int status, int events)
+{
+	struct worker *worker = handle->data;
+
+	(void)status;
+	(void)events;
+	while (worker->control >= 0) {
+		struct wire_message message;
+		int fds[FD_PASS_MAX];
+		size_t count = FD_PASS_MAX;
+		int result = wire_receive(
+			worker->control, &message, &worker->body, fds, &count, MSG_DONTWAIT);
+
+		if (result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			break;
+		if (result <= 0) {
+			on_manager_gone(worker);
+			break;
+		}
+		on_message(worker, &message, fds, count);
+	}
+	buffer_free(&worker->body); /* messages are rare and the room for one is large */
+}
+
+/* --- the beginning ---------------------------------------------------------------------------- */
+
+static void on_heartbeat(uv_timer_t *timer)
+{
+	const struct worker *worker = timer->data;
+
+	shm_seat_beat(worker->birth->seat, clock_now());
+}
+
+static void on_terminate(uv_signal_t *handle, int number)
+{
+	(void)number;
+	tell(handle->data, WIRE_LEAVING, SLICE(""));
+}
+
+static void on_after_start(void *context, bool ok, struct slice text)
+{
+	(void)context;
+	if (!ok)
+		log_failed_hook(text);
+}
+
+/* before_server_start is done: accept, and say so. */
+static void on_may_serve(void *context, bool ok, struct slice text)
+{
+	struct worker *worker = context;
+	struct error error;
+
+	if (!ok)
+		fail_start(worker, text);
+	for (size_t i = 0; i < worker->birth->listener_count; i++) {
+		if (http_server_listen(worker->server, worker->birth->listeners[i], &error) != 0)
+			fail_start_error(worker, &error);
+	}
+	shm_seat_beat(worker->birth->seat, clock_now());
+	tell(worker, WIRE_READY, SLICE(""));
+	script_start(
+		worker->script, "perigee.worker", "after_start", SLICE(""), on_after_start, worker);
+}
+
+static void open_handles(struct worker *worker)
+{
+	uint64_t beat = worker->settings.worker_timeout / 4;
+
+	if (beat == 0 || beat > HEARTBEAT)
+		beat = HEARTBEAT;
+	CHECK(uv_timer_init(&worker->loop, &worker->heartbeat) == 0);
+	CHECK(uv_timer_init(&worker->loop, &worker->orphaned) == 0);
+	CHECK(uv_signal_init(&worker->loop, &worker->terminate) == 0);
+	CHECK(uv_poll_init(&worker->loop, &worker->control_poll, worker->control) == 0);
+	worker->heartbeat.data = worker;
+	worker->terminate.data = worker;
+	worker->control_poll.data = worker;
+	(void)uv_timer_start(&worker->heartbeat, on_heartbeat, beat, beat);
+	(void)uv_signal_start(&worker->terminate, on_terminate, SIGTERM);
+	(void)uv_poll_start(&worker->control_poll, UV_READABLE, on_control);
+}
+
+static struct slice describe(const struct worker *worker, struct buffer *block)
+{
+	char number[16];
+
+	(void)record_add(block, "role", "worker");
+	(void)snprintf(number, sizeof number, "%u", worker->birth->slot);
+	(void)record_add(block, "slot", number);
+	(void)snprintf(number, sizeof number, "%u", worker->birth->generation);
+	(void)record_add(block, "generation", number);
+	(void)snprintf(number, sizeof number, "%d", (int)getpid());
+	(void)record_add(block, "pid", number);
+	return (struct slice){block->data, block->size};
+}
+
+_Noreturn void worker_main(struct script *script, const struct worker_birth *birth)
+{
+	static struct worker worker; /* one per process */
+	struct http_counters *counters = (struct http_counters *)(void *)birth->seat->counters;
+	struct buffer block = {0};
+	struct error error;
+
+	worker = (struct worker){
+		.birth = birth, .script = script, .control = birth->control, .heir = -1};
+	CHECK(uv_loop_init(&worker.loop) == 0);
+	script_set_loop(script, &worker.loop);
+	if (worker_settings_read(&worker.settings, birth->plan, &error) != 0 ||
+		http_server_new(&worker.server, &worker.loop, &worker.settings.http, &handler,
+			&worker, counters, &error) != 0)
+		fail_start_error(&worker, &error);
+	open_handles(&worker);
+	script_start(script, "perigee.worker", "before_start", describe(&worker, &block),
+		on_may_serve, &worker);
+	buffer_free(&block);
+	(void)uv_run(&worker.loop, UV_RUN_DEFAULT);
+	UNREACHABLE("the heartbeat keeps the loop alive until leave()");
+}

@@ -1,0 +1,27 @@
+/* A worker: serves HTTP with the application that its zygote loaded. */
+#ifndef PERIGEE_WORKER_WORKER_H
+#define PERIGEE_WORKER_WORKER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "script/script.h"
+#include "shm/slots.h"
+#include "wire/message.h"
+
+/* What a worker is born with. All descriptors are its own. */
+struct worker_birth {
+	uint32_t slot;
+	uint32_t generation;
+	struct shm_seat *seat;
+	struct slice plan; /* a checked record block: the settings */
+	int control;       /* its channel to the manager */
+	int listeners[WIRE_BIND_MAX];
+	size_t listener_count;
+};
+
+/* Runs the worker to its end in a freshly forked process, and exits. */
+_Noreturn void worker_main(struct script *script, const struct worker_birth *birth);
+
+#endif

@@ -1,0 +1,40 @@
+/* Reading a plan into a worker's settings. No state. Runs in workers. */
+#include "worker/worker_settings.h"
+
+#include "wire/record.h"
+
+#define DAY_MS (24u * 3600 * 1000)
+
+int worker_settings_read(
+	struct worker_settings *ret_settings, struct slice plan, struct error *error)
+{
+	struct http_config *http = &ret_settings->http;
+	const struct {
+		const char *key;
+		uint32_t *to;
+		uint64_t maximum;
+	} numbers[] = {
+		{"request_line_limit", &http->request_line_limit, 1u << 20},
+		{"header_limit", &http->header_limit, 1u << 20},
+		{"header_count_limit", &http->header_count_limit, 10000},
+		{"header_timeout", &http->header_timeout, DAY_MS},
+		{"body_timeout", &http->body_timeout, DAY_MS},
+		{"keep_alive_timeout", &http->keep_alive_timeout, DAY_MS},
+		{"response_timeout", &http->response_timeout, DAY_MS},
+		{"write_timeout", &http->write_timeout, DAY_MS},
+		{"connection_limit", &http->connection_limit, 10000000},
+		{"write_buffer_limit", &http->write_buffer_limit, 1u << 30},
+	};
+
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+		uint64_t number;
+
+		if (record_number(plan, numbers[i].key, 1, numbers[i].maximum, &number, error) != 0)
+			return -1;
+		*numbers[i].to = (uint32_t)number;
+	}
+	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0)
+		return -1;
+	return record_number(
+		plan, "worker_timeout", 0, DAY_MS, &ret_settings->worker_timeout, error);
+}

@@ -1,0 +1,18 @@
+/* The settings a worker goes by, read from its generation's plan. */
+#ifndef PERIGEE_WORKER_WORKER_SETTINGS_H
+#define PERIGEE_WORKER_WORKER_SETTINGS_H
+
+#include "base/error.h"
+#include "base/slice.h"
+#include "http/server.h"
+
+struct worker_settings {
+	struct http_config http;
+	uint64_t worker_timeout; /* ms without a heartbeat until the manager calls us stuck */
+};
+
+/* Reads a checked plan. Returns 0, or -1 with *error. */
+int worker_settings_read(
+	struct worker_settings *ret_settings, struct slice plan, struct error *error);
+
+#endif

@@ -1,0 +1,242 @@
+/* The zygote: loads the application, then waits for orders. One per generation. */
+#include "worker/zygote.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/fd.h"
+#include "script/script.h"
+#include "shm/region.h"
+#include "shm/slots.h"
+#include "wire/message.h"
+#include "wire/role.h"
+#include "worker/title.h"
+#include "worker/worker.h"
+#include "worker/zygote_fork.h"
+
+struct zygote {
+	pid_t manager;
+	struct script *script;
+	uv_loop_t loop;
+	struct shm_slots *slots;
+	struct buffer plan; /* every setting, resolved; children read it */
+	struct buffer body; /* of the order being read */
+};
+
+static void tell(enum wire_type type, uint64_t child, pid_t pid, int number, struct slice text)
+{
+	struct wire_message message = {.type = (uint16_t)type,
+		.role = WIRE_ROLE_ZYGOTE,
+		.child = child,
+		.pid = pid,
+		.number = number};
+
+	if (text.size > WIRE_TEXT_LIMIT)
+		text.size = WIRE_TEXT_LIMIT;
+	(void)wire_send(WIRE_FD_CONTROL, &message, text.data, text.size, NULL, 0, 0);
+}
+
+static int fail_load(const char *text, size_t size)
+{
+	tell(WIRE_LOAD_FAILED, 0, 0, 0, (struct slice){text, size});
+	return EXIT_FAILURE;
+}
+
+static int fail_load_error(const struct error *error)
+{
+	return fail_load(error->text, strlen(error->text));
+}
+
+/* --- loading ---------------------------------------------------------------------------------- */
+
+static int read_settings(struct buffer *settings, struct error *error)
+{
+	struct stat status;
+	size_t size;
+
+	if (fstat(WIRE_FD_SETTINGS, &status) != 0)
+		return error_set_errno(error, "the main process is started by the manager only");
+	size = (size_t)status.st_size;
+	if (size > RECORD_BLOCK_LIMIT || buffer_reserve(settings, size) != 0 ||
+		pread(WIRE_FD_SETTINGS, settings->data, size, 0) != (ssize_t)size)
+		return error_set(error, EIO, "cannot read the settings");
+	settings->size = size;
+	return record_check((struct slice){settings->data, size}, error);
+}
+
+static int set_up(struct zygote *zygote, struct error *error)
+{
+	/* The manager's pid, and not our parent's at a later time. */
+	zygote->manager = getppid();
+	for (int fd = WIRE_FD_SETTINGS; fd < WIRE_FD_END; fd++)
+		(void)fd_set_cloexec(fd, 1);
+	shm_region_use(WIRE_FD_REGION);
+	zygote->slots = shm_slots_map(WIRE_FD_SLOTS, error);
+	if (zygote->slots == NULL)
+		return -1;
+	if (uv_loop_init(&zygote->loop) != 0)
+		return error_set(error, ENOMEM, "cannot make the event loop");
+	return script_open(&zygote->script, &zygote->loop, error);
+}
+
+/* Runs the user's files and the main_process_start listeners. Returns 0, or what to exit with. */
+static int load(struct zygote *zygote)
+{
+	struct buffer settings = {0};
+	struct error error;
+	int result;
+
+	if (read_settings(&settings, &error) != 0)
+		return fail_load_error(&error);
+	result = script_run(zygote->script, "perigee.boot", "load",
+		(struct slice){settings.data, settings.size}, 0, &zygote->plan);
+	buffer_free(&settings);
+	if (result != 0)
+		return fail_load(zygote->plan.data, zygote->plan.size);
+	if (script_check_loop(zygote->script, &error) != 0 ||
+		record_check((struct slice){zygote->plan.data, zygote->plan.size}, &error) != 0)
+		return fail_load_error(&error);
+	tell(WIRE_PLAN, 0, 0, 0, (struct slice){zygote->plan.data, zygote->plan.size});
+	return 0;
+}
+
+/* --- orders ----------------------------------------------------------------------------------- */
+
+/* The descriptors of a WIRE_FORK, in their order. */
+struct fork_fds {
+	int control;
+	int out;
+	int err;
+	int listeners[WIRE_BIND_MAX];
+	size_t listener_count;
+};
+
+static int take_fds(struct fork_fds *fds, const int *received, size_t count)
+{
+	if (count < 3 || count > 3 + WIRE_BIND_MAX)
+		return -1;
+	fds->control = received[0];
+	fds->out = received[1];
+	fds->err = received[2];
+	fds->listener_count = count - 3;
+	memcpy(fds->listeners, received + 3, sizeof(int) * fds->listener_count);
+	return 0;
+}
+
+static void close_fds(int *fds, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		fd_close(&fds[i]);
+}
+
+/*
+ * What a child must not keep of its zygote: its channel to the manager, the settings, its loop.
+ * What the application opened while loading stays, as it would across any fork.
+ */
+static void forget_zygote(struct zygote *zygote, struct fork_fds *fds)
+{
+	(void)close(WIRE_FD_CONTROL);
+	(void)close(WIRE_FD_SETTINGS);
+	(void)close(WIRE_FD_SLOTS);
+	(void)dup2(fds->out, STDOUT_FILENO);
+	(void)dup2(fds->err, STDERR_FILENO);
+	fd_close(&fds->out);
+	fd_close(&fds->err);
+	(void)uv_loop_close(&zygote->loop);
+	buffer_free(&zygote->body);
+}
+
+_Noreturn static void become_worker(
+	struct zygote *zygote, const struct wire_message *order, struct fork_fds *fds)
+{
+	static struct worker_birth birth; /* one per process; lives as long as it */
+
+	forget_zygote(zygote, fds);
+	title_set("worker %u gen %u", order->slot, order->generation);
+	birth = (struct worker_birth){.slot = order->slot,
+		.generation = order->generation,
+		.seat = shm_slots_seat(zygote->slots, (unsigned)order->number),
+		.plan = {zygote->plan.data, zygote->plan.size},
+		.control = fds->control,
+		.listener_count = fds->listener_count};
+	memcpy(birth.listeners, fds->listeners, sizeof birth.listeners);
+	worker_main(zygote->script, &birth);
+}
+
+static void obey_fork(
+	struct zygote *zygote, const struct wire_message *order, int *received, size_t count)
+{
+	struct fork_fds fds = {0};
+	pid_t pid;
+
+	if (order->role != WIRE_ROLE_WORKER || take_fds(&fds, received, count) != 0) {
+		tell(WIRE_FORK_FAILED, order->child, 0, EPROTO, SLICE(""));
+		close_fds(received, count);
+		return;
+	}
+	(void)fflush(NULL); /* what is buffered now would be written by both */
+	pid = zygote_fork(zygote->manager);
+	if (pid == 0)
+		become_worker(zygote, order, &fds);
+	if (pid > 0)
+		tell(WIRE_FORKED, order->child, pid, 0, SLICE(""));
+	else
+		tell(WIRE_FORK_FAILED, order->child, 0, errno, SLICE(""));
+	close_fds(received, count);
+}
+
+/* A hook that leaves a handle open would leave it in every child to come. */
+static void run_hook(struct zygote *zygote, const char *name)
+{
+	struct buffer text = {0};
+	struct error error;
+
+	if (script_run(zygote->script, "perigee.boot", name, SLICE(""), 0, &text) != 0)
+		tell(WIRE_HOOK_FAILED, 0, 0, 0, (struct slice){text.data, text.size});
+	else if (script_check_loop(zygote->script, &error) != 0)
+		tell(WIRE_HOOK_FAILED, 0, 0, 0, (struct slice){error.text, strlen(error.text)});
+	buffer_free(&text);
+}
+
+/* Returns false when the zygote is to end. */
+static bool obey(struct zygote *zygote)
+{
+	struct wire_message order;
+	int fds[FD_PASS_MAX];
+	size_t count = FD_PASS_MAX;
+
+	if (wire_receive(WIRE_FD_CONTROL, &order, &zygote->body, fds, &count, 0) != 1)
+		return false; /* the manager is gone */
+	if (order.type == WIRE_FORK) {
+		obey_fork(zygote, &order, fds, count);
+		return true;
+	}
+	close_fds(fds, count);
+	if (order.type == WIRE_ALL_READY)
+		run_hook(zygote, "ready");
+	if (order.type == WIRE_STOP)
+		run_hook(zygote, "stop");
+	return order.type != WIRE_STOP;
+}
+
+int zygote_main(void)
+{
+	static struct zygote zygote; /* one per process */
+	struct error error;
+	int status;
+
+	if (set_up(&zygote, &error) != 0)
+		return fail_load_error(&error);
+	status = load(&zygote);
+	if (status != 0)
+		return status;
+	while (obey(&zygote))
+		continue;
+	return EXIT_SUCCESS;
+}
