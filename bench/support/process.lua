@@ -167,10 +167,13 @@ function process.free_port()
   return port
 end
 
---- Calls main(), ends whatever it started, also after an error, and exits.
+--- Calls main(dir) with a directory of its own, ends whatever it started and removes the directory,
+-- also after an error, and exits.
 function process.guard(main)
-  local ok, message = xpcall(main, debug.traceback)
+  local dir = assert(uv.fs_mkdtemp "/tmp/perigee-bench-XXXXXX")
+  local ok, message = xpcall(function() main(dir) end, debug.traceback)
   for _, child in pairs(started) do process.stop(child) end
+  process.output { "rm", "-r", dir }
   if not ok then io.stderr:write(message, "\n") end
   os.exit(ok and 0 or 1)
 end

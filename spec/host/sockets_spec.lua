@@ -40,19 +40,22 @@ describe("binding", function()
   it("refuses an address that is none", function()
     for _, address in ipairs { "127.0.0.1:99999", "nowhere.invalid:80", "unix:", "fd:77", "127.0.0.1" } do
       local server = host.run({ "serve", "app.lua", "--bind", address }, { app = hello })
-      assert.equal(1, server.status, address .. ": " .. server:text())
+      assert.is_true(server.status == 1 or server.status == 2, address .. ": " .. server:text())
       assert.truthy(server:text():find(address, 1, true), server:text())
     end
   end)
 
   describe("a unix socket", function()
     it("serves, with its mode, and removes the file at the end", function()
-      local server = host.serve { app = hello, bind = "unix:perigee.sock", flags = { "--workers", "2" } }
+      local server = host.serve { app = hello, bind = "unix:perigee.sock?mode=0640",
+        flags = { "--workers", "2" } }
       local path = server.dir .. "/perigee.sock"
       server.target = path
       server:wait_answering()
       assert.truthy(server:get("/").body:find "^hello")
-      assert.equal("socket", uv.fs_stat(path).type)
+      local stat = uv.fs_stat(path)
+      assert.equal("socket", stat.type)
+      assert.equal(tonumber("640", 8), stat.mode % 512)
       assert.equal(0, server:stop())
       assert.is_nil(uv.fs_stat(path))
     end)

@@ -129,7 +129,7 @@ return app
         uv.kill(process.pid, "sigkill")
       end
     end
-    server:expect("manager.*zygote")
+    server:expect("manager.*main gen 1 .*killed")
     wait.till(15, "a worker to be replaced once more", function()
       local list = server:answering(20).v1
       return list and next(list)

@@ -86,7 +86,7 @@ local function environment(self, extra)
     UBSAN_OPTIONS = "print_stacktrace=1:exitcode=99:log_path=" .. self.dir .. "/sanitizer",
     PERIGEE_LUA_PATH = os.getenv "PERIGEE_LUA_PATH",
   }
-  for name, value in pairs(extra or {}) do variables[name] = value end
+  for name, value in pairs(extra or {}) do variables[name] = value:gsub("@DIR@", self.dir) end
   local list = {}
   for name, value in pairs(variables) do list[#list + 1] = name .. "=" .. value end
   return list
@@ -118,7 +118,7 @@ end
 
 --- Starts the binary with `arguments` and returns at once.
 -- @tparam table options app: source of app.lua in the new directory; files: { name = text } beside it;
--- env: { NAME = value }; binary; wrapper: argv before the binary; stdio: { [fd] = handle } to inherit;
+-- env: { NAME = value }, where "@DIR@" is the new directory, as in arguments; binary; wrapper: argv before the binary; stdio: { [fd] = handle } to inherit;
 -- deaf: its output is left in the pipes until hear() is called
 -- @return instance: { dir, pid, port, lines, stdout, stderr (lists of lines), status when it has ended }
 function host.start(arguments, options)
