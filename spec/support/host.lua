@@ -118,8 +118,8 @@ end
 
 --- Starts the binary with `arguments` and returns at once.
 -- @tparam table options app: source of app.lua in the new directory; files: { name = text } beside it;
--- env: { NAME = value }, where "@DIR@" is the new directory, as in arguments; binary; wrapper: argv before the binary; stdio: { [fd] = handle } to inherit;
--- deaf: its output is left in the pipes until hear() is called
+-- env: { NAME = value }, where "@DIR@" is the new directory, as in arguments; binary; wrapper: argv before
+-- the binary; stdio: { [fd] = handle } to inherit; deaf: output stays in the pipes until hear() is called
 -- @return instance: { dir, pid, port, lines, stdout, stderr (lists of lines), status when it has ended }
 function host.start(arguments, options)
   options = options or {}
