@@ -12,6 +12,7 @@ int socketpair(int domain, int type, int protocol, int pair[2]);
 int bind(int fd, const void *address, unsigned int size);
 int listen(int fd, int backlog);
 int setsockopt(int fd, int level, int name, const void *value, unsigned int size);
+ssize_t recv(int fd, void *data, size_t size, int flags);
 int close(int fd);
 ]]
 
@@ -143,6 +144,16 @@ function connection:reset()
   local value = ffi.new("int[2]", 1, 0)
   assert(ffi.C.setsockopt(self.tcp:fileno(), SOL_SOCKET, SO_LINGER, value, 8) == 0)
   self:close()
+end
+
+--- Of a paused connection that the server has closed: whether that was a reset. Not through
+-- libuv, which reports the end and drops the error when both have come.
+function connection:was_reset()
+  local buffer, size = ffi.new "char[65536]", nil
+  repeat
+    size = ffi.C.recv(self.tcp:fileno(), buffer, 65536, 0)
+  until size <= 0
+  return size < 0 and ffi.errno() == 104
 end
 
 function connection:close()
