@@ -8,6 +8,7 @@ local ffi = require "ffi"
 
 local abi = require "perigee.abi"
 local http = require "perigee.http"
+local json = require "perigee.json"
 local log = require "perigee.log"
 local request = require "perigee.request"
 local scheduler = require "perigee.scheduler"
@@ -17,13 +18,14 @@ local urlencoded = require "perigee.urlencoded"
 local C = abi.C
 local OK, FULL, OVER = abi.OK, abi.FULL, abi.OVER
 local BAD_STATUS, BAD_HEADER = abi.BAD_STATUS, abi.BAD_HEADER
-local TYPE_TEXT = 1
+local TYPE_TEXT, TYPE_JSON = 1, 3
 local STREAMING = 2 -- enum http_request_state
 local POINTER, SERIAL, ROUTE, VALUES = request.POINTER, request.SERIAL, request.ROUTE, request.VALUES
 
 local ffi_string, tonumber, type = ffi.string, tonumber, type
 local unpack = unpack
 local find = string.find
+local encode, is_response = json.encode, http.is_response
 
 local dispatch = {}
 
@@ -140,7 +142,8 @@ local function send_stream(req, response)
     lines and #lines or 0, -1)
   if result ~= OK then return result end
   response.stream(stream_writer(req))
-  return C.http_response_end(req[POINTER], req[SERIAL])
+  result = C.http_response_end(req[POINTER], req[SERIAL])
+  return result
 end
 
 local function send_whole(req, response)
@@ -149,8 +152,9 @@ local function send_whole(req, response)
     error("a response's body must be a string, not a " .. type(body), 0)
   end
   local lines, kind = header_lines(response)
-  return C.http_response_send(req[POINTER], req[SERIAL], response.status, kind, lines,
+  local result = C.http_response_send(req[POINTER], req[SERIAL], response.status, kind, lines,
     lines and #lines or 0, body, #body)
+  return result -- and not as a tail call, which LuaJIT would not record
 end
 
 --- Sends a response. Raises when the server refuses it.
@@ -224,6 +228,9 @@ function dispatch.failed(slot, value, release)
   tasks[slot] = nil
   release(slot)
   if req then writers[req[SERIAL]] = nil end
+  if task.encoding then
+    fault = ("%s returned a table that JSON cannot say: %s"):format(describe(req), tostring(value))
+  end
   if not req then
     log.error("in Perigee itself: %s", traceback.text(fault))
     return
@@ -276,8 +283,15 @@ local function serve(task)
   if route and not hooked then
     req[ROUTE], req[VALUES] = route, values or false
     value = invoke(route.handler, req, values, route.count)
-    if type(value) == "string" then
+    local kind = type(value)
+    if kind == "string" then
       C.http_response_send(pointer, serial, 200, TYPE_TEXT, nil, 0, value, #value)
+      return
+    elseif kind == "table" and not is_response(value) then
+      task.encoding = true
+      local text = encode(value)
+      task.encoding = false
+      C.http_response_send(pointer, serial, 200, TYPE_JSON, nil, 0, text, #text)
       return
     end
   else
