@@ -30,7 +30,8 @@ end
 function traceback.trim(text)
   local kept, telling = {}, false
   for line in text:gmatch("[^\n]+") do
-    local place = line:match("^\t([^%[].-):%d+: in ")
+    local place = line:match("^\t([^%[].-): in ")
+    place = place and place:gsub(":%d+$", "")
     local ours = place and caller.is_ours("@" .. place)
     local plumbing = line:find("^\t%[C%]: in function 'x?pcall'") or line:find("^\t%[C%]: at 0x")
       or line:find("^\t%[builtin[^%]]*%]: in function 'x?pcall'")
@@ -59,7 +60,13 @@ end
 ---@return perigee.Fault|any
 function traceback.of(co, value)
   if is_quiet(value) then return value end
-  return setmetatable({ error = value, traceback = traceback.trim(debug.traceback(co, "")) }, fault_mt)
+  local text = traceback.trim(debug.traceback(co, ""))
+  -- LuaJIT knows the line of every frame but the innermost, which the message tells
+  local place, line = traceback.message(value):match("^([^\n]-):(%d+): ")
+  if place then
+    text = text:gsub("^(stack traceback:\n\t" .. place:gsub("%p", "%%%0") .. ")(: in )", "%1:" .. line .. "%2")
+  end
+  return setmetatable({ error = value, traceback = text }, fault_mt)
 end
 
 --- What was raised, taken out of its fault.
