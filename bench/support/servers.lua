@@ -1,0 +1,153 @@
+-- What is measured: Perigee, its peers, and the limit of our stack. Each entry writes what it needs
+-- into a directory and says how it is started there; all answer the same paths with the same bodies:
+--   /          "Hello, World!" as text
+--   /json      {"message":"Hello, World!"}, encoded for each request
+--   /version   "VERSION PID", where the entry can reload
+
+local uv = require "luv"
+
+local servers = {}
+
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  assert(file:write(text))
+  file:close()
+end
+
+local function fill(text, values)
+  return (text:gsub("@(%u+)@", values))
+end
+
+local perigee = { name = "perigee", reloads = true }
+
+local perigee_app = [[
+local perigee = require "perigee"
+local ffi = require "ffi"
+ffi.cdef "int getpid(void);"
+
+local app = perigee.app "bench"
+app:get("/", function() return "Hello, World!" end)
+app:get("/json", function() return { message = "Hello, World!" } end)
+app:get("/version", function() return "@VERSION@ " .. ffi.C.getpid() end)
+return app
+]]
+
+function perigee.configure(dir, _, version)
+  write(dir .. "/app.lua", fill(perigee_app, { VERSION = tostring(version) }))
+end
+
+function perigee.command(dir, port, workers)
+  return { "build/release/perigee", "serve", dir .. "/app.lua", "--bind", "127.0.0.1:" .. port,
+    "--workers", tostring(workers) }
+end
+
+local nginx = { name = "nginx-lua", reloads = true }
+
+-- Tuned: no access log, no limit on requests per connection, handlers compiled once.
+local nginx_conf = [[
+@USER@
+daemon off;
+pid @DIR@/nginx.pid;
+error_log @DIR@/error.log crit;
+worker_processes @WORKERS@;
+worker_rlimit_nofile 20000;
+load_module modules/ndk_http_module.so;
+load_module modules/ngx_http_lua_module.so;
+events { worker_connections 18000; multi_accept on; }
+http {
+  access_log off;
+  server_tokens off;
+  keepalive_requests 1000000000;
+  keepalive_timeout 3600s;
+  tcp_nodelay on;
+  client_body_temp_path @DIR@/body;
+  proxy_temp_path @DIR@/proxy;
+  fastcgi_temp_path @DIR@/fastcgi;
+  uwsgi_temp_path @DIR@/uwsgi;
+  scgi_temp_path @DIR@/scgi;
+  lua_package_cpath "@CPATH@;;";
+  init_by_lua_block { cjson = require "cjson" }
+  server {
+    listen 127.0.0.1:@PORT@ reuseport backlog=4096;
+    location = / {
+      content_by_lua_block {
+        ngx.header.content_type = "text/plain; charset=utf-8"
+        ngx.header.content_length = 13
+        ngx.print("Hello, World!")
+      }
+    }
+    location = /json {
+      content_by_lua_block {
+        local body = cjson.encode({ message = "Hello, World!" })
+        ngx.header.content_type = "application/json"
+        ngx.header.content_length = #body
+        ngx.print(body)
+      }
+    }
+    location = /version {
+      content_by_lua_block { ngx.print("@VERSION@ " .. ngx.worker.pid()) }
+    }
+  }
+}
+]]
+
+function nginx.configure(dir, port, version, workers)
+  write(dir .. "/nginx.conf", fill(nginx_conf, {
+    DIR = dir, PORT = tostring(port), VERSION = tostring(version), WORKERS = tostring(workers),
+    USER = uv.getuid() == 0 and "user root;" or "", CPATH = package.cpath,
+  }))
+end
+
+function nginx.command(dir)
+  return { "nginx", "-p", "/usr/share/nginx", "-c", dir .. "/nginx.conf", "-e", dir .. "/error.log" }
+end
+
+local node = { name = "node-http" }
+
+local node_app = [[
+const http = require("http");
+const text = { "Content-Type": "text/plain; charset=utf-8", "Content-Length": 13 };
+const server = http.createServer((req, res) => {
+  if (req.url === "/json") {
+    const body = JSON.stringify({ message: "Hello, World!" });
+    res.writeHead(200, { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) });
+    res.end(body);
+  } else {
+    res.writeHead(200, text);
+    res.end("Hello, World!");
+  }
+});
+server.keepAliveTimeout = 3600000;
+server.listen({ host: "127.0.0.1", port: @PORT@, backlog: 4096 });
+]]
+
+function node.configure(dir, port)
+  write(dir .. "/app.js", fill(node_app, { PORT = tostring(port) }))
+end
+
+function node.command(dir)
+  return { "node", dir .. "/app.js" }
+end
+
+local limit = { name = "limit" }
+
+function limit.configure() end
+
+function limit.command(_, port)
+  return { "build/release/bench/limit/limit", tostring(port) }
+end
+
+servers.list = { perigee, nginx, node, limit }
+
+--- Only those named in BENCH_SERVERS (space-separated), when that is set.
+function servers.chosen(filter)
+  local names = os.getenv "BENCH_SERVERS"
+  local list = {}
+  for _, server in ipairs(servers.list) do
+    local named = not names or (" " .. names .. " "):find(" " .. server.name .. " ", 1, true)
+    if named and (not filter or filter(server)) then list[#list + 1] = server end
+  end
+  return list
+end
+
+return servers

@@ -1,0 +1,51 @@
+-- The hot path stays compiled: what LuaJIT says while a handler serves (-jv).
+
+local client = require "spec.support.client"
+local host = require "spec.support.host"
+local uv = require "luv"
+
+local app = [[
+local app = require "perigee".app "hot"
+app:get("/", function() return "hello\n" end)
+app:get("/users/<id:int>", function(_, id) return id > 5 and "big\n" or "small\n" end)
+app:get("/json", function(req) return { path = req.path } end)
+app:get("/header", function(req) return req.headers["x-word"] end)
+return app
+]]
+
+local function ask(server, path, count)
+  local connection = client.connect(server.target)
+  local batch = ("GET " .. path .. " HTTP/1.1\r\nHost: localhost\r\nX-Word: moon\r\n\r\n"):rep(100)
+  for _ = 1, count / 100 do
+    connection:send(batch)
+    for _ = 1, 100 do assert.equal(200, assert(connection:response()).status) end
+  end
+  connection:close()
+end
+
+describe("the hot path", function()
+  after_each(host.finish)
+
+  for _, path in ipairs { "/", "/users/42", "/json", "/header" } do
+    it("has no abort left after " .. path .. " has warmed up", function()
+      local server = host.serve { app = app, flags = { "--workers", "1" }, binary = host.release_binary,
+        env = { PERIGEE_JIT_LOG = "@DIR@/jit" } }
+      ask(server, path, 20000)
+      assert.equal(0, server:stop())
+
+      local text
+      local scan = uv.fs_scandir(server.dir)
+      for name in function() return (uv.fs_scandir_next(scan)) end do
+        if name:find "^jit%." then text = host.read_file(server.dir .. "/" .. name) end
+      end
+      assert.truthy(text, "no worker wrote what its compiler did")
+      local compiled, bad = 0, {}
+      for line in text:gmatch "[^\n]+" do
+        if line:find "^%[TRACE +%d+" then compiled = compiled + 1 end
+        if line:find("NYI", 1, true) or line:find("blacklisted", 1, true) then bad[#bad + 1] = line end
+      end
+      assert.is_true(compiled > 0, "nothing was compiled:\n" .. text)
+      assert.same({}, bad)
+    end)
+  end
+end)
