@@ -84,6 +84,7 @@ local function environment(self, extra)
     SPEC_INSTANCE = self.dir,
     ASAN_OPTIONS = "detect_leaks=1:exitcode=99:log_path=" .. self.dir .. "/sanitizer",
     UBSAN_OPTIONS = "print_stacktrace=1:exitcode=99:log_path=" .. self.dir .. "/sanitizer",
+    LSAN_OPTIONS = "print_suppressions=0:suppressions=" .. root .. "/spec/support/lsan.supp",
     PERIGEE_LUA_PATH = os.getenv "PERIGEE_LUA_PATH",
   }
   for name, value in pairs(extra or {}) do variables[name] = value:gsub("@DIR@", self.dir) end
