@@ -7,7 +7,7 @@
  *
  *   limit PORT        on 127.0.0.1, until a signal ends it
  */
-#include <llhttp.h>
+#include <llhttp/llhttp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -78,14 +78,6 @@ static void on_source_closed(void *owner)
 	release(child);
 }
 
-static void close_channel(struct child *child)
-{
-	if (child->control < 0)
-		return;
-	(void)uv_poll_stop(&child->control_poll);
-	fd_close(&child->control);
-}
-
 static void leave_seat(struct child *child)
 {
 	if (child->beats == NULL)
@@ -116,15 +108,16 @@ static void bury(struct child *child)
 	child->state = CHILD_GONE;
 	list_remove(&child->node);
 	leave_seat(child);
-	close_channel(child);
+	/* The handle before its descriptor: libuv forgets the number as it closes, and by then it
+	 * must not be another's already. */
 	uv_close((uv_handle_t *)&child->control_poll, on_handle_closed);
+	fd_close(&child->control);
 	uv_close((uv_handle_t *)&child->deadline, on_handle_closed);
 	sink_source_close(&child->out, on_source_closed, child);
 	sink_source_close(&child->err, on_source_closed, child);
 	if (child->pidfd >= 0) {
-		(void)uv_poll_stop(&child->exit_poll);
-		fd_close(&child->pidfd);
 		uv_close((uv_handle_t *)&child->exit_poll, on_handle_closed);
+		fd_close(&child->pidfd);
 	}
 }
 
@@ -186,12 +179,28 @@ static void kill_now(struct child *child)
 	enter(child, CHILD_KILLING, KILL_INSIST);
 }
 
+/* Its word came by its own channel before the zygote's, by another, that it exists. */
+static void note_ready(struct child *child)
+{
+	child->early = CHILD_EARLY_READY;
+}
+
+static void note_refused(struct child *child)
+{
+	child->early = CHILD_EARLY_REFUSED;
+}
+
 static void do_forked(struct child *child)
 {
-	if (child->fate == CHILD_FATE_KILLED)
+	if (child->fate == CHILD_FATE_KILLED) {
 		kill_now(child); /* it was given up while the order was on its way */
-	else
-		enter(child, CHILD_STARTING, child->generation->settings.start_timeout);
+		return;
+	}
+	enter(child, CHILD_STARTING, child->generation->settings.start_timeout);
+	if (child->early == CHILD_EARLY_READY)
+		happen(child, CHILD_EVENT_READY);
+	else if (child->early == CHILD_EARLY_REFUSED)
+		happen(child, CHILD_EVENT_REFUSED);
 }
 
 static void do_lost(struct child *child)
@@ -256,8 +265,8 @@ static child_action *const actions[CHILD_STATE_COUNT][CHILD_EVENT_COUNT] = {
 		{
 			[CHILD_EVENT_FORKED] = do_forked,
 			[CHILD_EVENT_LOST] = do_lost,
-			[CHILD_EVENT_READY] = ignore,
-			[CHILD_EVENT_REFUSED] = ignore,
+			[CHILD_EVENT_READY] = note_ready,
+			[CHILD_EVENT_REFUSED] = note_refused,
 			[CHILD_EVENT_DRAIN] = ignore,
 			[CHILD_EVENT_KILL] = ignore, /* its fate is set; do_forked sees it */
 			[CHILD_EVENT_STUCK] = ignore,
@@ -447,7 +456,7 @@ static void on_control(uv_poll_t *handle, int status, int events)
 
 	(void)status;
 	(void)events;
-	while (child->control >= 0) {
+	while (child->state != CHILD_GONE) {
 		struct wire_message message;
 		int fds[FD_PASS_MAX];
 		size_t count = FD_PASS_MAX;
@@ -462,7 +471,7 @@ static void on_control(uv_poll_t *handle, int status, int events)
 					"cannot understand the %s of generation %u: %s",
 					wire_role_names[child->role], child->generation->number,
 					strerror(errno));
-			close_channel(child);
+			(void)uv_poll_stop(handle); /* what it becomes, its pidfd tells */
 			return;
 		}
 		manager_on_message(manager, child, &message, fds, count);

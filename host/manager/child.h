@@ -47,6 +47,9 @@ enum child_fate {
 	CHILD_FATE_KILLED   /* it is not wanted any more */
 };
 
+/* What a child said before its zygote's word that it exists was read. */
+enum child_early { CHILD_EARLY_NOTHING, CHILD_EARLY_READY, CHILD_EARLY_REFUSED };
+
 struct child {
 	struct list node; /* in manager->children until it is gone */
 	struct manager *manager;
@@ -54,6 +57,7 @@ struct child {
 	enum wire_role role;
 	enum child_state state;
 	enum child_fate fate;
+	enum child_early early;
 	uint64_t number;        /* unique in the manager's life; what fork messages carry */
 	uint32_t slot;          /* a worker's; 0 for a zygote */
 	unsigned seat;          /* a worker's place in the slots table */

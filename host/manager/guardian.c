@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -154,5 +155,7 @@ void guardian_remove(struct guardian *guardian, pid_t group)
 void guardian_stop(struct guardian *guardian)
 {
 	fd_close(&guardian->pipe);
+	while (guardian->pid > 0 && waitpid(guardian->pid, NULL, 0) < 0 && errno == EINTR)
+		continue;
 	guardian->pid = 0;
 }

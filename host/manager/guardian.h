@@ -22,7 +22,7 @@ int guardian_start(struct guardian *guardian, struct error *error);
 void guardian_add(struct guardian *guardian, pid_t group);
 void guardian_remove(struct guardian *guardian, pid_t group);
 
-/* Lets it go: it ends by itself, at once when every group was removed. */
+/* Lets it go and reaps it: it ends by itself, at once when every group was removed. */
 void guardian_stop(struct guardian *guardian);
 
 #endif

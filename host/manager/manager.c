@@ -148,8 +148,10 @@ static void reap(struct manager *manager)
 		if (status.si_pid != manager->guardian.pid && fork_is_pending(manager))
 			return;
 		(void)waitid(P_PID, (id_t)status.si_pid, &status, WEXITED | WNOHANG);
-		if (status.si_pid == manager->guardian.pid)
+		if (status.si_pid == manager->guardian.pid) {
+			manager->guardian.pid = 0;
 			replace_guardian(manager);
+		}
 	}
 }
 

@@ -336,7 +336,6 @@ void sink_source_close(struct sink_source *source, void (*on_closed)(void *owner
 	source->partial.size = 0;
 	source->on_closed = on_closed;
 	source->owner = owner;
-	(void)uv_poll_stop(&source->readable);
-	fd_close(&source->fd);
 	uv_close((uv_handle_t *)&source->readable, on_source_closed);
+	fd_close(&source->fd);
 }

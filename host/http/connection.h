@@ -1,0 +1,84 @@
+/*
+ * A client's connection: reading, the requests on it one after another, closing.
+ *
+ * The struct is what an idle connection costs, so all that a request needs is in its exchange.
+ */
+#ifndef PERIGEE_HTTP_CONNECTION_H
+#define PERIGEE_HTTP_CONNECTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/buffer.h"
+#include "base/list.h"
+#include "http/server.h"
+
+struct http_exchange;
+
+/* What a connection waits for; each has its own timeout, and its list in the server. */
+enum http_wait {
+	HTTP_WAIT_REQUEST = 0, /* idle */
+	HTTP_WAIT_GRACE,       /* idle, and the server ends: a last request may be on its way */
+	HTTP_WAIT_HEAD,
+	HTTP_WAIT_BODY,
+	HTTP_WAIT_ANSWER,  /* the handler's */
+	HTTP_WAIT_CLIENT,  /* that it takes bytes */
+	HTTP_WAIT_LINGER,  /* that it has read the last answer */
+	HTTP_WAIT_NOTHING, /* a streaming handler may take its time */
+	HTTP_WAITS
+};
+
+/* What happens once all answers are written. */
+enum http_closing {
+	HTTP_CLOSING_NOT = 0,
+	HTTP_CLOSING_PLAIN,  /* the client asked for it and has sent all it wants */
+	HTTP_CLOSING_LINGER, /* more may be on its way: close such that the answer is not lost */
+	HTTP_CLOSING_RESET   /* the answer is broken off and only a reset tells the client */
+};
+
+struct http_connection {
+	uv_poll_t poll;
+	struct http_server *server;
+	struct http_exchange *exchange; /* the request in progress; NULL while idle */
+	struct list link;               /* in server->waits[wait]; in the pool's list when free */
+	uint64_t deadline;              /* of that wait; loop time, ms */
+	struct buffer output;           /* what the client has not taken yet; empty while idle */
+	size_t output_at;               /* how much of it is sent; while lingering: bytes dropped */
+	int fd;
+	uint8_t wait;    /* enum http_wait */
+	uint8_t closing; /* enum http_closing */
+	uint8_t events;  /* the UV_… events that are polled for */
+	bool broken;     /* the client is gone or memory is out: nothing can be sent */
+	bool lingering;
+	bool closed; /* waits for libuv's close callback */
+};
+
+/* The connections of a server that are free; the memory goes when the server does. */
+struct http_connection_pool {
+	struct list free;
+	struct http_connection_slab *slabs;
+};
+
+/* Takes `fd`, accepted or adopted, as an idle connection. Returns 0, or -1: the fd is closed then.
+ */
+int http_connection_open(struct http_server *server, int fd);
+
+/* Goes on after the handler did something outside of on_request. */
+void http_connection_resume(struct http_connection *connection);
+
+/* Its time is up. */
+void http_connection_expire(struct http_connection *connection);
+
+/* Tells the handler that its request is over, if it has one, and closes. */
+void http_connection_cancel(struct http_connection *connection, enum http_cancel why);
+
+/* Closes our copy of the socket at once, without a word to the client or the handler. */
+void http_connection_close(struct http_connection *connection);
+
+/* Puts an idle connection in the list it belongs to now; see http_server_is_ending. */
+void http_connection_wait_idle(struct http_connection *connection);
+
+void http_connection_pool_free(struct http_connection_pool *pool);
+
+#endif

@@ -1,0 +1,194 @@
+/*
+ * Exchanges: the pool, and the accessors of http_abi.h. Used by workers.
+ *
+ * The pool and the serial are one per process, for the reason given in request.h.
+ */
+#include "http/request.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "http/connection.h"
+#include "http/export.h"
+#include "http/parser.h"
+
+#define SLAB_COUNT  16   /* exchanges taken from malloc at once */
+#define KEPT_COUNT  64   /* free exchanges that keep their buffers */
+#define KEPT_BUFFER 8192 /* bytes of a buffer that are kept */
+
+static struct {
+	struct list free; /* by `ready`; those used last first, as they are in the cache */
+	uint32_t free_count;
+	uint64_t serial; /* the last one given */
+} pool;
+
+static int pool_grow(void)
+{
+	struct http_exchange *slab = calloc(SLAB_COUNT, sizeof *slab);
+
+	if (slab == NULL)
+		return -1;
+	if (pool.free.next == NULL)
+		list_init(&pool.free);
+	for (size_t i = 0; i < SLAB_COUNT; i++) {
+		slab[i].fields = slab[i].inline_fields;
+		slab[i].field_capacity = HTTP_FIELDS_INLINE;
+		slab[i].view.serial = ++pool.serial;
+		list_append(&pool.free, &slab[i].ready);
+	}
+	pool.free_count += SLAB_COUNT;
+	return 0;
+}
+
+struct http_exchange *http_exchange_new(struct http_connection *connection)
+{
+	struct http_exchange *exchange;
+
+	if ((pool.free.next == NULL || list_empty(&pool.free)) && pool_grow() != 0)
+		return NULL;
+	exchange = LIST_ENTRY(pool.free.next, struct http_exchange, ready);
+	list_remove(&exchange->ready);
+	pool.free_count--;
+	exchange->connection = connection;
+	exchange->ip[0] = '\0';
+	http_parser_start(exchange);
+	return exchange;
+}
+
+static void trim(struct buffer *buffer, size_t keep)
+{
+	buffer->size = 0;
+	if (buffer->capacity > keep)
+		buffer_free(buffer);
+}
+
+static void drop_fields(struct http_exchange *exchange)
+{
+	if (exchange->fields == exchange->inline_fields)
+		return;
+	free(exchange->fields);
+	exchange->fields = exchange->inline_fields;
+	exchange->field_capacity = HTTP_FIELDS_INLINE;
+}
+
+void http_exchange_reset(struct http_exchange *exchange)
+{
+	exchange->view.serial = ++pool.serial;
+	exchange->view.state = 0;
+	trim(&exchange->head, KEPT_BUFFER);
+	trim(&exchange->body, KEPT_BUFFER);
+	drop_fields(exchange);
+	if (exchange->arena.blocks != NULL)
+		arena_reset(&exchange->arena);
+	list_remove(&exchange->ready);
+	http_parser_start(exchange);
+}
+
+void http_exchange_free(struct http_exchange *exchange)
+{
+	bool keep = pool.free_count < KEPT_COUNT;
+
+	exchange->view.serial = ++pool.serial;
+	exchange->view.state = 0;
+	exchange->connection = NULL;
+	exchange->rest_at = 0;
+	trim(&exchange->head, keep ? KEPT_BUFFER : 0);
+	trim(&exchange->body, keep ? KEPT_BUFFER : 0);
+	trim(&exchange->rest, keep ? KEPT_BUFFER : 0);
+	drop_fields(exchange);
+	if (exchange->arena.blocks == NULL)
+		;
+	else if (keep)
+		arena_reset(&exchange->arena);
+	else
+		arena_free(&exchange->arena);
+	list_remove(&exchange->ready);
+	list_append(pool.free.next, &exchange->ready);
+	pool.free_count++;
+}
+
+/* The exchange of a request that is not over, or NULL. */
+static const struct http_exchange *check(const struct http_request *request, uint64_t serial)
+{
+	if (request->serial != serial || request->state == 0)
+		return NULL;
+	return (const struct http_exchange *)(const void *)request;
+}
+
+HTTP_EXPORT const char *http_request_header(const struct http_request *request, uint64_t serial,
+	const char *name, size_t name_size, uint32_t nth, size_t *size)
+{
+	const struct http_exchange *exchange = check(request, serial);
+
+	if (exchange == NULL)
+		return NULL;
+	for (uint32_t i = 0; i < exchange->field_count; i++) {
+		const struct http_field *field = &exchange->fields[i];
+
+		if (field->name_size != name_size ||
+			strncasecmp(exchange->base + field->name_at, name, name_size) != 0)
+			continue;
+		if (nth-- != 0)
+			continue;
+		*size = field->value_size;
+		return exchange->base + field->value_at;
+	}
+	return NULL;
+}
+
+HTTP_EXPORT int http_request_header_at(const struct http_request *request, uint64_t serial,
+	uint32_t index, const char **name, size_t *name_size, const char **value,
+	size_t *value_size)
+{
+	const struct http_exchange *exchange = check(request, serial);
+	const struct http_field *field;
+
+	if (exchange == NULL || index >= exchange->field_count)
+		return 0;
+	field = &exchange->fields[index];
+	*name = exchange->base + field->name_at;
+	*name_size = field->name_size;
+	*value = exchange->base + field->value_at;
+	*value_size = field->value_size;
+	return 1;
+}
+
+static void write_ip(int fd, char ip[HTTP_IP_SIZE])
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+		struct sockaddr_storage storage;
+	} peer = {.any = {.sa_family = AF_UNSPEC}};
+	socklen_t size = sizeof peer;
+
+	(void)getpeername(fd, &peer.any, &size);
+	if (peer.any.sa_family == AF_INET)
+		(void)inet_ntop(AF_INET, &peer.in.sin_addr, ip, HTTP_IP_SIZE);
+	else if (peer.any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&peer.in6.sin6_addr))
+		(void)inet_ntop(AF_INET, &peer.in6.sin6_addr.s6_addr[12], ip, HTTP_IP_SIZE);
+	else if (peer.any.sa_family == AF_INET6)
+		(void)inet_ntop(AF_INET6, &peer.in6.sin6_addr, ip, HTTP_IP_SIZE);
+	else
+		(void)snprintf(
+			ip, HTTP_IP_SIZE, "%s", peer.any.sa_family == AF_UNIX ? "unix:" : "");
+}
+
+HTTP_EXPORT const char *http_request_ip(const struct http_request *request, uint64_t serial)
+{
+	const struct http_exchange *exchange = check(request, serial);
+	struct http_exchange *writable;
+
+	if (exchange == NULL)
+		return NULL;
+	/* The view is const for the caller; the exchange behind it is ours. */
+	writable = (struct http_exchange *)(uintptr_t)exchange;
+	if (exchange->ip[0] == '\0')
+		write_ip(exchange->connection->fd, writable->ip);
+	return exchange->ip;
+}

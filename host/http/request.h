@@ -1,0 +1,119 @@
+/*
+ * A request in progress, with its answer: an exchange.
+ *
+ * Exchanges come from a pool of the process and are attached to a connection from the first byte
+ * of a request to the end of its answer, so an idle connection has none. The pool never gives the
+ * structs back, which is what makes a stale (request, serial) pair safe to check for ever.
+ */
+#ifndef PERIGEE_HTTP_REQUEST_H
+#define PERIGEE_HTTP_REQUEST_H
+
+#include <llhttp/llhttp.h>
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/buffer.h"
+#include "base/list.h"
+#include "base/slice.h"
+#include "http/http_abi.h"
+
+#define HTTP_FIELDS_INLINE 24 /* header fields without a table of their own */
+#define HTTP_IP_SIZE       48 /* the longest address as text, and its NUL */
+
+struct http_connection;
+
+/* A header field; offsets from the exchange's base. */
+struct http_field {
+	uint32_t name_at;
+	uint32_t name_size;
+	uint32_t value_at;
+	uint32_t value_size; /* without blanks around it once the head is complete */
+};
+
+/* A run of bytes of the head. */
+struct http_span {
+	uint32_t at; /* offset from the exchange's base */
+	uint32_t size;
+};
+
+/* How the bytes of the answer's body are marked off. */
+enum http_framing {
+	HTTP_FRAMING_NONE = 0, /* there is no body: HEAD, 204, 304 */
+	HTTP_FRAMING_LENGTH,
+	HTTP_FRAMING_CHUNKED,
+	HTTP_FRAMING_CLOSE /* HTTP/1.0: ends with the connection */
+};
+
+struct http_exchange {
+	struct http_request view; /* first: the pointer Lua has is a pointer to this */
+	struct http_connection *connection;
+	struct list ready; /* in server->ready while the loop has something to do with it */
+
+	/* Reading; see parser.c. */
+	llhttp_t parser;
+	const char *base;      /* the head's first byte: where it was read, or head.data */
+	const char *checked;   /* up to here the lines of the read in progress are checked */
+	const char *input_end; /* the end of the read in progress */
+	struct buffer head;    /* the head, once it spans reads or has to outlive one */
+	struct buffer body;    /* the body, likewise */
+	struct buffer rest;    /* bytes behind this request that were read with it */
+	size_t rest_at;        /* how many of them are parsed already */
+	uint32_t head_size;    /* bytes of the head, the empty line included; 0 until it is known */
+	struct http_span method;
+	struct http_span target;
+	struct http_span path;
+	struct http_span query;
+	const char *decoded; /* the path where it is not as received, path.size bytes; or NULL */
+	struct http_field *fields; /* inline_fields, or malloc'ed */
+	struct http_field inline_fields[HTTP_FIELDS_INLINE];
+	uint32_t field_count;
+	uint32_t field_capacity;
+	uint32_t trailer_count;
+	uint32_t framing_bytes; /* chunk sizes, extensions and trailers since the last body byte */
+	uint32_t extension_bytes; /* of all chunk extensions of this body */
+	const char *placed;       /* the body where it was read; NULL when it is in `body` */
+	size_t placed_size;
+	int refusal;        /* status of the error found, 0 for none */
+	const char *reason; /* a sentence to it */
+	char last_byte;     /* of the lines checked so far */
+	bool begun;         /* a byte of it was read */
+	bool in_value;      /* the parser is in a field's value, not its name */
+	bool head_complete;
+	bool complete;
+	bool chunked;
+	bool expects_continue; /* and was not answered 100 yet */
+	bool client_closes;    /* it does not want to keep the connection */
+
+	/* Answering; see response.c. */
+	bool keep_alive; /* the connection outlives this exchange, as far as this one knows */
+	bool is_head;    /* HEAD: answers have no body */
+	bool full;       /* HTTP_FULL was said, on_writable is owed */
+	uint8_t framing; /* enum http_framing */
+	uint64_t owed;   /* body bytes that are announced and not written */
+
+	struct arena arena; /* the decoded path */
+	char ip[HTTP_IP_SIZE];
+};
+
+/* An exchange for `connection`, or NULL when memory is out. */
+struct http_exchange *http_exchange_new(struct http_connection *connection);
+
+/* Ends the request: its serial is over. The exchange is ready for the next of its connection. */
+void http_exchange_reset(struct http_exchange *exchange);
+
+/* Ends the request and gives the exchange back to the pool. */
+void http_exchange_free(struct http_exchange *exchange);
+
+/* Whether the handler has been given the request and has not answered it in full. */
+static inline bool http_exchange_is_open(const struct http_exchange *exchange)
+{
+	return exchange->view.state == HTTP_REQUEST_WAITING ||
+	       exchange->view.state == HTTP_REQUEST_STREAMING;
+}
+
+static inline bool http_exchange_has_rest(const struct http_exchange *exchange)
+{
+	return exchange->rest_at < exchange->rest.size;
+}
+
+#endif

@@ -1,0 +1,109 @@
+/* Request-targets (RFC 9112, 3.2) and Host values (RFC 9110, 7.2). No state. Used by workers. */
+#include "http/target.h"
+
+#include <string.h>
+#include <strings.h>
+
+/* What RFC 3986 lets stand in a registered name, an IP literal and a port. */
+static const char host_punctuation[] = "-._~%!$&'()*+,;=:[]";
+
+static bool is_alphanumeric(char c)
+{
+	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+bool http_host_valid(struct slice host)
+{
+	for (size_t i = 0; i < host.size; i++) {
+		char c = host.data[i];
+
+		if (!is_alphanumeric(c) && (c == '\0' || strchr(host_punctuation, c) == NULL))
+			return false;
+	}
+	return true;
+}
+
+/* Drops "http://host" from the front. Returns 0, or -1 when it is not there. */
+static int strip_authority(struct slice *target)
+{
+	static const struct slice schemes[] = {SLICE("http://"), SLICE("https://")};
+	struct slice host;
+	size_t size = 0;
+
+	for (size_t i = 0; i < sizeof schemes / sizeof schemes[0] && size == 0; i++)
+		if (target->size > schemes[i].size &&
+			strncasecmp(target->data, schemes[i].data, schemes[i].size) == 0)
+			size = schemes[i].size;
+	if (size == 0)
+		return -1;
+	host.data = target->data + size;
+	while (size < target->size && target->data[size] != '/' && target->data[size] != '?')
+		size++;
+	host.size = (size_t)(target->data + size - host.data);
+	if (host.size == 0 || !http_host_valid(host))
+		return -1;
+	target->data += size;
+	target->size -= size;
+	return 0;
+}
+
+int http_target_split(struct slice target, bool is_options, struct http_target *ret_parts)
+{
+	struct http_target parts = {0};
+	const char *mark;
+
+	if (target.size == 1 && target.data[0] == '*' && is_options) {
+		ret_parts->path = target;
+		ret_parts->query = (struct slice){0};
+		ret_parts->escaped = false;
+		return 0;
+	}
+	if (target.size == 0 || memchr(target.data, '#', target.size) != NULL)
+		return -1;
+	if (target.data[0] != '/' && strip_authority(&target) != 0)
+		return -1;
+	parts.path = target;
+	mark = target.size == 0 ? NULL : memchr(target.data, '?', target.size);
+	if (mark != NULL) {
+		parts.path.size = (size_t)(mark - target.data);
+		parts.query.data = mark + 1;
+		parts.query.size = target.size - parts.path.size - 1;
+	}
+	if (parts.path.size == 0)
+		parts.path = SLICE("/");
+	parts.escaped = memchr(parts.path.data, '%', parts.path.size) != NULL;
+	*ret_parts = parts;
+	return 0;
+}
+
+long http_target_decode(struct slice path, char *to)
+{
+	long size = 0;
+
+	for (size_t i = 0; i < path.size; i++) {
+		char c = path.data[i];
+
+		if (c == '%') {
+			int high = i + 1 < path.size ? hex_digit(path.data[i + 1]) : -1;
+			int low = i + 2 < path.size ? hex_digit(path.data[i + 2]) : -1;
+
+			if (high < 0 || low < 0 || (high == 0 && low == 0))
+				return -1;
+			c = (char)(high << 4 | low);
+			i += 2;
+		}
+		to[size++] = c;
+	}
+	return size;
+}

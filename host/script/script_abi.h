@@ -1,0 +1,30 @@
+/*
+ * What the Lua half and script.c share through LuaJIT's FFI: one struct at one address for the
+ * life of the process, and the scheduler's clock.
+ *
+ * This file is included by the C that implements it and fed to ffi.cdef as it is, so it holds
+ * plain declarations only: no directive but this guard and the includes, which the build strips.
+ */
+#ifndef PERIGEE_SCRIPT_ABI_H
+#define PERIGEE_SCRIPT_ABI_H
+
+#include <stdint.h>
+
+struct http_request;
+
+struct script_state {
+	struct http_request *current; /* the request a coroutine is being resumed for */
+	uint32_t *idle;               /* numbers of the coroutines that wait for a request */
+	uint32_t idle_count;          /* used entries of idle; there is room for every coroutine */
+	uint32_t idle_limit;          /* above it a coroutine that is done ends instead of waiting */
+	uint32_t ready;               /* not 0: coroutines are to be resumed once Lua has returned */
+};
+
+/* Has the scheduler's tick called in `delay` milliseconds; a negative one means never. Replaces
+ * what was set before. */
+void script_timer_set(struct script_state *state, double delay);
+
+/* Monotonic time in milliseconds, with a fraction. */
+double script_now(void);
+
+#endif

@@ -1,0 +1,27 @@
+--- The C side, through LuaJIT's FFI: declarations, functions, and the struct shared with script.c.
+---
+--- Requiring this declares the ABI headers, once; specs put a fake of this module in its place.
+local ffi = require "ffi"
+
+ffi.cdef(require "perigee.abi_source")
+
+local abi = {
+  C = ffi.C,
+  ---@type ffi.cdata* struct script_state, set by open
+  state = nil,
+}
+
+--- Takes the address of the struct script_state. Called once, by perigee.entry.
+---@param address lightuserdata
+function abi.open(address)
+  abi.state = ffi.cast("struct script_state *", address)
+end
+
+--- enum http_result
+abi.OK = 0
+abi.FULL = 1
+abi.OVER = -1
+abi.BAD_STATUS = -2
+abi.BAD_HEADER = -3
+
+return abi

@@ -1,0 +1,224 @@
+--- The command line.
+---
+---     perigee serve APP [--bind ADDRESS]… [--workers N|auto] [--config FILE] [--set NAME=VALUE]… …
+---     perigee check APP
+---     perigee routes APP
+---     perigee --version
+---
+--- Exit status: 0 success, 1 the app or the world is at fault, 2 the command line is.
+local argparse = require "argparse"
+local uv = require "luv"
+
+local boot = require "perigee.boot"
+local nearest = require "perigee.nearest"
+local record = require "perigee.record"
+local settings = require "perigee.settings"
+local traceback = require "perigee.traceback"
+local version = require "perigee.version"
+
+local cli = {}
+
+local USAGE, FAILURE, SUCCESS = 2, 1, 0
+local SYSTEMD_FIRST_FD = 3 -- sd_listen_fds(3)
+
+--- An error in what was typed.
+local usage_mt = { quiet = true, __tostring = function(self) return self.text end }
+
+local function usage_error(text, command)
+  error(setmetatable({ text = text, command = command }, usage_mt), 0)
+end
+
+-- ── The parser ───────────────────────────────────────────────────────────────────────────────
+
+local function flag_of(name)
+  return "--" .. name:gsub("_", "-")
+end
+
+local function written_default(setting)
+  local value = setting.default
+  if type(value) == "table" then value = value[1] end
+  if setting.type == "size" and value % 1024 == 0 then
+    return value % 1024 ^ 2 == 0 and value / 1024 ^ 2 .. " MiB" or value / 1024 .. " KiB"
+  end
+  return setting.type == "seconds" and value .. " s" or tostring(value)
+end
+
+local function help_of(setting)
+  local notes = {}
+  if setting.values then notes[1] = table.concat(setting.values, ", ") end
+  if setting.default ~= nil then notes[#notes + 1] = "default " .. written_default(setting) end
+  return setting.help .. (#notes > 0 and " (" .. table.concat(notes, "; ") .. ")" or "")
+end
+
+local placeholders = { int = "N", workers = "N", size = "SIZE", seconds = "TIME", enum = "WORD", string = "TEXT" }
+
+--- A flag for each setting, and --set.
+local function add_settings(command)
+  for _, setting in ipairs(settings.list) do
+    local flag = flag_of(setting.name)
+    if setting.type == "bool" then
+      command:flag(flag):target(setting.name):description(help_of(setting))
+        :action(function(result) result[setting.name] = "true" end)
+      command:flag("--no-" .. flag:sub(3)):target(setting.name):hidden(true)
+        :action(function(result) result[setting.name] = "false" end)
+    else
+      local option = command:option(flag):target(setting.name):description(help_of(setting))
+        :argname("<" .. (setting.argument or placeholders[setting.type] or "VALUE") .. ">")
+      if setting.type == "list" then option:count("*") end
+    end
+  end
+  command:option("--set"):argname("<NAME=VALUE>"):count("*"):target("set")
+    :description("any setting by its name: --set backlog=128")
+end
+
+local function build_parser()
+  local parser = argparse("perigee", "Runs Lua files as a supervised multi-process application.")
+    :command_target("command"):require_command(false)
+  parser:flag("--version -V", "Show the version and exit."):target("version")
+  local serve = parser:command("serve", "Serve an app until a signal ends it.")
+  local check = parser:command("check", "Load an app and its settings; say what is wrong with them.")
+  local routes = parser:command("routes", "List an app's routes.")
+  for _, command in ipairs { serve, check, routes } do
+    command:argument("app", "a Lua file that returns an app, or a folder with app.lua"):argname("APP")
+    add_settings(command)
+  end
+  return parser, { serve = serve, check = check, routes = routes }
+end
+
+local command_names = { "serve", "check", "routes" }
+
+--- Turns argparse's message into ours: one line with the nearest name.
+local function parse(parser, arguments)
+  local first = arguments[1]
+  if first and not first:find("^%-") and not (first == "serve" or first == "check" or first == "routes") then
+    usage_error(("there is no command '%s'%s"):format(first, nearest.hint(first, command_names)))
+  end
+  local ok, result = parser:pparse(arguments)
+  if ok then return result end
+  local message = tostring(result):gsub("\n[Dd]id you mean", "; did you mean"):gsub("\n", " ")
+  usage_error(message:sub(1, 1):lower() .. message:sub(2), first)
+end
+
+-- ── Settings from the command line ───────────────────────────────────────────────────────────
+
+--- Descriptors handed over by systemd, as addresses; nil when there are none for us.
+local function systemd_binds(environment)
+  local count = tonumber(environment.LISTEN_FDS)
+  if not count or count < 1 or tonumber(environment.LISTEN_PID) ~= uv.os_getpid() then return nil end
+  local list = {}
+  for i = 1, count do list[i] = "fd:" .. SYSTEMD_FIRST_FD + i - 1 end
+  return list
+end
+
+--- What flags and environment give, the flags first.
+---@param result table of argparse
+---@param environment table<string, string>
+---@return perigee.Given
+function cli.given(result, environment)
+  local given = settings.given()
+  for _, pair in ipairs(result.set or {}) do
+    local name, value = pair:match("^([^=]+)=(.*)$")
+    if not name then error(("flag --set: '%s' is not NAME=VALUE"):format(pair), 0) end
+    settings.give(given, name, value, "flag --set")
+  end
+  for _, setting in ipairs(settings.list) do
+    local written = result[setting.name]
+    if written ~= nil and not (setting.type == "list" and #written == 0) then
+      settings.give(given, setting.name, written, "flag " .. flag_of(setting.name))
+    end
+  end
+  settings.give_environment(given, environment)
+  local passed = systemd_binds(environment)
+  if passed and not given.values.bind then settings.give(given, "bind", passed, "LISTEN_FDS") end
+  return given
+end
+
+--- The block that the manager takes over.
+local function given_block(given, path)
+  local pieces = {}
+  record.add(pieces, "app", path)
+  for name, value in pairs(given.values) do
+    for _, element in ipairs(type(value) == "table" and value or { value }) do
+      record.add(pieces, name, element)
+    end
+    record.add(pieces, "origin." .. name, given.origins[name])
+  end
+  return record.block(pieces)
+end
+
+-- ── Commands: each returns a status, or nil and a block ───────────────────────────────────────
+
+local commands = {}
+
+function commands.serve(given, path)
+  return nil, given_block(given, path)
+end
+
+function commands.check(given, path)
+  local app = boot.check(given, path)
+  print(("%s: ok: app '%s', %d routes, bind %s, %s workers"):format(path, app.name, #app.router.routes,
+    table.concat(given.values.bind, " "), given.values.workers))
+  return SUCCESS
+end
+
+--- Pads every column to its widest cell.
+local function print_table(rows)
+  local widths = {}
+  for _, row in ipairs(rows) do
+    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, #cell) end
+  end
+  for _, row in ipairs(rows) do
+    local cells = {}
+    for i, cell in ipairs(row) do
+      cells[i] = i < #row and cell .. (" "):rep(widths[i] - #cell) or cell
+    end
+    print(table.concat(cells, "  "))
+  end
+end
+
+function commands.routes(given, path)
+  local app = boot.check(given, path)
+  local rows = { { "METHODS", "PATH", "NAME", "HANDLER" } }
+  for _, route in ipairs(app.router.routes) do
+    rows[#rows + 1] = { table.concat(route.methods, ","), route.pattern, route.name or "-", route.place }
+  end
+  print_table(rows)
+  return SUCCESS
+end
+
+-- ── main ─────────────────────────────────────────────────────────────────────────────────────
+
+local function run(arguments, environment)
+  local parser = build_parser()
+  local result = parse(parser, arguments)
+  if result.version then
+    print("perigee " .. version)
+    return SUCCESS
+  end
+  if not result.command then
+    usage_error("a command is missing: " .. table.concat(command_names, ", "))
+  end
+  local ok, given = pcall(cli.given, result, environment)
+  if not ok then usage_error(given, result.command) end
+  local path = boot.find_app(result.app)
+  return commands[result.command](given, path)
+end
+
+--- Runs a command line. Errors are told on stderr.
+---@param arguments string[]
+---@param environment table<string, string>|nil default the process's own
+---@return number|nil status # exit status; nil: become the manager
+---@return string|nil block # with it, the settings for the manager
+function cli.main(arguments, environment)
+  local ok, status, block = xpcall(run, traceback.handler, arguments, environment or uv.os_environ())
+  if ok then return status, block end
+  if getmetatable(status) == usage_mt then
+    local command = status.command and " " .. status.command or ""
+    io.stderr:write("perigee: ", status.text, "\nTry 'perigee", command, " --help'.\n")
+    return USAGE
+  end
+  io.stderr:write("perigee: ", traceback.text(status), "\n")
+  return FAILURE
+end
+
+return cli

@@ -1,0 +1,315 @@
+--- From a request to its answer: the body of a request coroutine.
+---
+--- The straight way (a route, no hooks, a handler that returns a string) is one compiled trace;
+--- everything else goes through `produce`, which does the same with all that an app may add.
+local ffi = require "ffi"
+
+local abi = require "perigee.abi"
+local http = require "perigee.http"
+local log = require "perigee.log"
+local request = require "perigee.request"
+local scheduler = require "perigee.scheduler"
+local traceback = require "perigee.traceback"
+local urlencoded = require "perigee.urlencoded"
+
+local C = abi.C
+local OK, FULL, OVER = abi.OK, abi.FULL, abi.OVER
+local BAD_STATUS, BAD_HEADER = abi.BAD_STATUS, abi.BAD_HEADER
+local TYPE_TEXT = 1
+local POINTER, SERIAL, ROUTE, VALUES = request.POINTER, request.SERIAL, request.ROUTE, request.VALUES
+
+local ffi_string, tonumber, type = ffi.string, tonumber, type
+local xpcall, unpack = xpcall, unpack
+local find = string.find
+local catch = traceback.handler
+
+local dispatch = {}
+
+local app            -- the app that is served; set by install
+local router
+local hooked = false -- whether the app has on_request or on_response functions
+local writers = {}   -- serial → task that waits for its client to take bytes
+
+--- Starts serving an app. Its routes must be compiled.
+---@param served perigee.App
+function dispatch.install(served)
+  app = served
+  router = served.router
+  hooked = #served.request_hooks > 0 or #served.response_hooks > 0
+  request.app = served
+end
+
+-- ── Values to responses ──────────────────────────────────────────────────────────────────────
+
+local function describe(req)
+  local route = req[ROUTE]
+  if not route then return "a hook" end
+  return ("the handler of %s %s (%s)"):format(table.concat(route.methods, ","), route.pattern, route.place)
+end
+
+--- What a handler or hook returned, as a response. Raises on what is none.
+local function to_response(req, value)
+  if http.is_response(value) then return value end
+  if type(value) == "string" then return http.text(value) end
+  if type(value) == "table" then return http.json(value) end
+  error(("%s returned %s; return a string, a table (sent as JSON) or a response of perigee.http"):format(
+    describe(req), value == nil and "nil" or "a " .. type(value)), 0)
+end
+
+--- Calls a handler with the values of its route's parameters.
+local function invoke(handler, req, values, count)
+  if count == 0 then return handler(req) end
+  if count == 1 then return handler(req, values[1]) end
+  if count == 2 then return handler(req, values[1], values[2]) end
+  if count == 3 then return handler(req, values[1], values[2], values[3]) end
+  return handler(req, unpack(values, 1, count))
+end
+
+-- ── Errors ───────────────────────────────────────────────────────────────────────────────────
+
+--- The plain answer to an error, for a client; only in development does it tell what happened.
+local function default_error(value)
+  local raised = traceback.unwrap(value)
+  if http.is_error(raised) then return http.plain_error(raised.status, raised.message, raised.headers) end
+  if app.config.mode == "development" then return http.text(traceback.text(value) .. "\n", 500) end
+  return http.plain_error(500)
+end
+
+local function log_fault(req, value)
+  log.error(("%s %s: %s"):format(req.method or "?", req.path or "?", traceback.text(value)))
+end
+
+--- What an app's exception handlers make of an error: the one for the status, else the one for all.
+local function handle_exception(req, value)
+  local raised = traceback.unwrap(value)
+  local status = http.is_error(raised) and raised.status or 500
+  local handler = app.exception_handlers[status] or app.exception_handlers.any
+  if not handler then return default_error(value) end
+  local answer = handler(req, raised)
+  if answer == nil then return default_error(value) end
+  local response = to_response(req, answer)
+  if not http.is_response(answer) then response.status = status end
+  return response
+end
+
+--- The response for an error that a handler or hook raised; nil when the request was cancelled.
+local function error_response(req, value)
+  local raised = traceback.unwrap(value)
+  if scheduler.is_cancelled(raised) then return nil end
+  if not http.is_error(raised) then log_fault(req, value) end
+  local ok, response = xpcall(handle_exception, catch, req, value)
+  if ok then return response end
+  if scheduler.is_cancelled(traceback.unwrap(response)) then return nil end
+  log_fault(req, response)
+  return default_error(value)
+end
+
+-- ── Sending ──────────────────────────────────────────────────────────────────────────────────
+
+local function header_lines(response)
+  if response.headers == nil then return nil, response.type end
+  return http.header_lines(response.headers, response.type)
+end
+
+--- The write function of a stream.
+local function stream_writer(req)
+  return function(data)
+    if type(data) ~= "string" then
+      error("write: data must be a string, not a " .. type(data), 2)
+    end
+    local result = C.http_response_write(req[POINTER], req[SERIAL], data, #data)
+    if result == FULL then
+      writers[req[SERIAL]] = scheduler.current
+      scheduler.park()
+      return true
+    elseif result == OK then
+      return true
+    elseif result == OVER then
+      return nil, "request is over"
+    end
+    return nil, "cannot write (" .. tonumber(result) .. ")"
+  end
+end
+
+local function send_stream(req, response)
+  local lines, kind = header_lines(response)
+  local result = C.http_response_begin(req[POINTER], req[SERIAL], response.status, kind, lines,
+    lines and #lines or 0, -1)
+  if result ~= OK then return result end
+  local ok, message = xpcall(response.stream, catch, stream_writer(req))
+  writers[req[SERIAL]] = nil
+  if ok then return C.http_response_end(req[POINTER], req[SERIAL]) end
+  C.http_response_abort(req[POINTER], req[SERIAL])
+  if not scheduler.is_cancelled(traceback.unwrap(message)) then log_fault(req, message) end
+  return OK
+end
+
+local function send_whole(req, response)
+  local body = response.body
+  if type(body) ~= "string" then
+    error("a response's body must be a string, not a " .. type(body), 0)
+  end
+  local lines, kind = header_lines(response)
+  return C.http_response_send(req[POINTER], req[SERIAL], response.status, kind, lines,
+    lines and #lines or 0, body, #body)
+end
+
+--- Sends a response. Raises when the server refuses it.
+local function send(req, response)
+  local result = response.stream and send_stream(req, response) or nil
+  if result == nil then result = send_whole(req, response) end
+  if result == OK or result == FULL or result == OVER then return end
+  if result == BAD_STATUS then error("a response's status must be from 200 to 599", 0) end
+  if result == BAD_HEADER then error("a response header cannot be sent", 0) end
+  error("the response could not be sent (" .. tonumber(result) .. ")", 0)
+end
+
+--- Sends what can be sent of a response that may be refused.
+local function answer(req, response)
+  local ok, message = xpcall(send, catch, req, response)
+  if ok or scheduler.is_cancelled(traceback.unwrap(message)) then return end
+  log_fault(req, message)
+  send(req, http.plain_error(500))
+end
+
+-- ── The long way ─────────────────────────────────────────────────────────────────────────────
+
+local function run_request_hooks(req)
+  for _, hook in ipairs(app.request_hooks) do
+    local early = hook(req)
+    if early ~= nil then return to_response(req, early) end
+  end
+end
+
+local function run_response_hooks(req, response)
+  for i = #app.response_hooks, 1, -1 do
+    local other = app.response_hooks[i](req, response)
+    if other ~= nil then response = to_response(req, other) end
+  end
+  return response
+end
+
+--- The answer when no route fits.
+local function no_route(method, allow)
+  if not allow then error(http.error(404), 0) end
+  if method == "OPTIONS" then return http.empty(204, { Allow = allow }) end
+  error(http.error(405, nil, { Allow = allow }), 0)
+end
+
+local function produce(req, method, allow)
+  local early = run_request_hooks(req)
+  if early then return early end
+  local route = req[ROUTE]
+  if not route then return no_route(method, allow) end
+  return to_response(req, invoke(route.handler, req, req[VALUES], route.count))
+end
+
+local function serve_long(req, method, allow)
+  local ok, response = xpcall(produce, catch, req, method, allow)
+  if not ok then response = error_response(req, response) end
+  if not response then return end
+  if #app.response_hooks > 0 then
+    ok, response = xpcall(run_response_hooks, catch, req, response)
+    if not ok then response = error_response(req, response) end
+    if not response then return end
+  end
+  answer(req, response)
+end
+
+-- ── The straight way ─────────────────────────────────────────────────────────────────────────
+
+--- The path to match when escapes are in the target: an encoded slash belongs to its segment and
+--- must not divide it, so it becomes a NUL byte, which no decoded path has.
+local function escaped_path(pointer, path)
+  local target = ffi_string(pointer.target, pointer.target_size)
+  local stop = find(target, "?", 1, true) or #target + 1
+  local raw = target:sub(1, stop - 1)
+  if not find(raw:lower(), "%2f", 1, true) then return path end
+  if raw:byte() ~= 47 then raw = raw:match("^%a[%w+.-]*://[^/]*(/.*)$") or raw end
+  return urlencoded.decode((raw:gsub("%%2[fF]", "%%00")))
+end
+
+--- Gives parameters their slashes back.
+local function restore_slashes(values)
+  for i, value in ipairs(values or {}) do
+    if type(value) == "string" then values[i] = value:gsub("%z", "/") end
+  end
+end
+
+local function serve(task)
+  local pointer = abi.state.current
+  local serial = tonumber(pointer.serial)
+  task.serial = serial
+  scheduler.current = task
+  local req = request.new(pointer, serial)
+  local method = ffi_string(pointer.method, pointer.method_size)
+  local path = ffi_string(pointer.path, pointer.path_size)
+  local escaped = false
+  if pointer.path_size ~= pointer.target_size then
+    local matched = escaped_path(pointer, path)
+    escaped = matched ~= path
+    path = matched
+  end
+  local route, values = router:match(method, path)
+  if escaped and route then restore_slashes(values) end
+  if route and not hooked then
+    req[ROUTE], req[VALUES] = route, values or false
+    local ok, value = xpcall(invoke, catch, route.handler, req, values, route.count)
+    if ok and type(value) == "string" then
+      C.http_response_send(pointer, serial, 200, TYPE_TEXT, nil, 0, value, #value)
+      return
+    end
+    if ok then ok, value = xpcall(to_response, catch, req, value) end
+    if not ok then value = error_response(req, value) end
+    if value then answer(req, value) end
+    return
+  end
+  req[ROUTE], req[VALUES] = route or false, route and values or false
+  serve_long(req, method, values)
+end
+
+--- The body of a request coroutine: serves the request it is resumed for, then waits for another.
+---@param slot number its number on the C side
+---@param release fun(slot: number) gives the coroutine up
+function dispatch.body(slot, release)
+  local task = scheduler.adopt(scheduler.running())
+  local state = abi.state
+  while true do
+    serve(task)
+    if task.cancelled then task.cancelled = nil end
+    task.serial = 0
+    task.sleep = nil
+    scheduler.current = nil
+    local count = state.idle_count
+    if count >= state.idle_limit then return release(slot) end
+    state.idle[count] = slot
+    state.idle_count = count + 1
+    scheduler.yield()
+  end
+end
+
+local reasons = {
+  "it was not answered within response_timeout",
+  "the client went away",
+  "the server stops",
+}
+
+--- A request is over before its answer. Called from C.
+---@param serial number
+---@param why number enum http_cancel
+function dispatch.cancel(serial, why)
+  writers[serial] = nil
+  local task = scheduler.of_request(serial)
+  if task then scheduler.cancel(task, reasons[why] or "the request is over") end
+end
+
+--- A slow client has taken what was written. Called from C.
+---@param serial number
+function dispatch.writable(serial)
+  local task = writers[serial]
+  if not task then return end
+  writers[serial] = nil
+  scheduler.wake(task)
+end
+
+return dispatch

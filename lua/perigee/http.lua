@@ -1,0 +1,206 @@
+--- Responses, and errors that are responses.
+---
+---     return http.json({ id = 7 }, 201, { Location = "/things/7" })
+---     return http.text("made by hand", 200, { ["Set-Cookie"] = { "a=1", "b=2" } })
+---     http.abort(404, "no such thing")
+local caller = require "perigee.caller"
+local json = require "perigee.json"
+
+local http = {}
+
+--- What a handler answers.
+---@class perigee.Response
+---@field status number 200 to 599
+---@field type number 0 none, 1 text, 2 html, 3 json: the Content-Type when headers have none
+---@field body string
+---@field headers table<string, string|number|(string|number)[]>|nil
+---@field stream fun(write: fun(data: string): true|nil, string|nil)|nil writes the body
+local response_mt = { __name = "perigee.response" }
+
+--- An error that is an answer; what http.abort raises.
+---@class perigee.HttpError
+---@field status number
+---@field message string|nil
+---@field headers table|nil
+local error_mt = { __name = "perigee.http_error", quiet = true }
+
+--- Reason phrases, by status.
+http.reasons = {
+  [200] = "OK", [201] = "Created", [202] = "Accepted", [204] = "No Content",
+  [206] = "Partial Content", [301] = "Moved Permanently", [302] = "Found", [303] = "See Other",
+  [304] = "Not Modified", [307] = "Temporary Redirect", [308] = "Permanent Redirect",
+  [400] = "Bad Request", [401] = "Unauthorized", [403] = "Forbidden", [404] = "Not Found",
+  [405] = "Method Not Allowed", [406] = "Not Acceptable", [408] = "Request Timeout",
+  [409] = "Conflict", [410] = "Gone", [411] = "Length Required", [412] = "Precondition Failed",
+  [413] = "Content Too Large", [414] = "URI Too Long", [415] = "Unsupported Media Type",
+  [416] = "Range Not Satisfiable", [417] = "Expectation Failed", [418] = "I'm a Teapot",
+  [421] = "Misdirected Request", [422] = "Unprocessable Content", [423] = "Locked",
+  [424] = "Failed Dependency", [425] = "Too Early", [426] = "Upgrade Required",
+  [428] = "Precondition Required", [429] = "Too Many Requests",
+  [431] = "Request Header Fields Too Large", [451] = "Unavailable For Legal Reasons",
+  [500] = "Internal Server Error", [501] = "Not Implemented", [502] = "Bad Gateway",
+  [503] = "Service Unavailable", [504] = "Gateway Timeout", [507] = "Insufficient Storage",
+}
+
+local TYPE_NONE, TYPE_TEXT, TYPE_HTML, TYPE_JSON = 0, 1, 2, 3
+
+local function check_status(name, status, lowest)
+  if status == nil then return end
+  if type(status) ~= "number" or status % 1 ~= 0 or status < lowest or status > 599 then
+    caller.fail("http.%s: the status must be a whole number from %d to 599, not %s", name, lowest,
+      tostring(status))
+  end
+end
+
+local function new(name, body, status, headers, kind)
+  check_status(name, status, 200)
+  if headers ~= nil then caller.check(headers, "table", "http." .. name .. ": headers") end
+  return setmetatable({ status = status or 200, type = kind, body = body, headers = headers }, response_mt)
+end
+
+local function text_of(name, value)
+  local kind = type(value)
+  if kind ~= "string" and kind ~= "number" then
+    caller.fail("http.%s: the body must be a string, not %s", name, kind == "nil" and "nil" or "a " .. kind)
+  end
+  return kind == "number" and tostring(value) or value
+end
+
+--- Each makes a response; none yields. Wrong arguments raise at the caller's place.
+---@param value string
+---@param status number|nil 200
+---@param headers table|nil name → value, or a list of values
+---@return perigee.Response # text/plain; charset=utf-8
+function http.text(value, status, headers)
+  return new("text", text_of("text", value), status, headers, TYPE_TEXT)
+end
+
+---@return perigee.Response # text/html; charset=utf-8
+function http.html(value, status, headers)
+  return new("html", text_of("html", value), status, headers, TYPE_HTML)
+end
+
+--- `value` is encoded here, so what JSON cannot say raises at this line.
+---@param value any
+---@return perigee.Response # application/json
+function http.json(value, status, headers)
+  local ok, text = pcall(json.encode, value)
+  if not ok then caller.fail("http.json: %s", text) end
+  return new("json", text, status, headers, TYPE_JSON)
+end
+
+---@param status number|nil 204
+---@return perigee.Response # without a body
+function http.empty(status, headers)
+  return new("empty", "", status or 204, headers, TYPE_NONE)
+end
+
+---@param location string
+---@param status number|nil 302
+---@return perigee.Response
+function http.redirect(location, status, headers)
+  caller.check(location, "string", "http.redirect: the location")
+  local response = new("redirect", "", status or 302, headers, TYPE_NONE)
+  if response.status < 300 or response.status > 399 then
+    caller.fail("http.redirect: the status must be from 300 to 399, not %d", response.status)
+  end
+  local copy = { Location = location }
+  for name, field in pairs(headers or {}) do copy[name] = field end
+  response.headers = copy
+  return response
+end
+
+--- A body sent in pieces, in the handler's coroutine: `fn(write)` calls `write(data)`, which
+--- yields while the client is slow and returns true, or nil and a message once it is gone.
+--- Content-Type is text/plain unless a header says otherwise. An error in `fn` closes the
+--- connection with the body unfinished, so that the client can tell.
+---@param fn fun(write: fun(data: string): true|nil, string|nil)
+---@return perigee.Response
+function http.stream(fn, status, headers)
+  caller.check(fn, "function", "http.stream: the writer")
+  local response = new("stream", "", status, headers, TYPE_TEXT)
+  response.stream = fn
+  return response
+end
+
+--- Raises an error that answers the request.
+---@param status number 400 to 599
+---@param message string|nil shown to the client; default the status's own words
+---@param headers table|nil
+function http.abort(status, message, headers)
+  if status == nil then caller.fail("http.abort: the status is missing") end
+  check_status("abort", status, 400)
+  if message ~= nil then message = text_of("abort", message) end
+  error(http.error(status, message, headers), 0)
+end
+
+--- The error http.abort raises, as a value.
+---@return perigee.HttpError
+function http.error(status, message, headers)
+  return setmetatable({ status = status, message = message, headers = headers }, error_mt)
+end
+
+function error_mt.__tostring(self)
+  return ("%d %s"):format(self.status, self.message or http.reasons[self.status] or "")
+end
+
+---@return boolean
+function http.is_response(value)
+  return getmetatable(value) == response_mt
+end
+
+---@return boolean
+function http.is_error(value)
+  return getmetatable(value) == error_mt
+end
+
+--- The plain answer to an error status: one line of text.
+---@param status number
+---@param message string|nil
+---@return perigee.Response
+function http.plain_error(status, message, headers)
+  local text = message or ("%d %s"):format(status, http.reasons[status] or "Error")
+  return new("text", text .. "\n", status, headers, TYPE_TEXT)
+end
+
+local function bad_header(name, value)
+  local shown = type(value) == "string" and ("%q"):format(value) or tostring(value)
+  error(("response header %s: %s cannot be sent"):format(tostring(name), shown), 0)
+end
+
+local function header_line(name, value)
+  local kind = type(value)
+  if kind == "number" then
+    value = tostring(value)
+  elseif kind ~= "string" then
+    bad_header(name, value)
+  end
+  if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+.^_`|~-]+$") or value:find("[%z\r\n]") then
+    bad_header(name, value)
+  end
+  return name .. ": " .. value .. "\r\n"
+end
+
+local own = { ["content-length"] = true, connection = true, date = true, ["transfer-encoding"] = true }
+
+--- Headers as lines, and the type that is left to send. Raises on what HTTP does not allow and
+--- on headers that are Perigee's own.
+---@param headers table<string, any>
+---@param kind number a response's type
+---@return string lines, number kind
+function http.header_lines(headers, kind)
+  local lines = {}
+  for name, value in pairs(headers) do
+    local lower = tostring(name):lower()
+    if own[lower] then error(("response header %s: Perigee sets it itself"):format(name), 0) end
+    if lower == "content-type" then kind = TYPE_NONE end
+    if type(value) == "table" then
+      for _, each in ipairs(value) do lines[#lines + 1] = header_line(name, each) end
+    else
+      lines[#lines + 1] = header_line(name, value)
+    end
+  end
+  return table.concat(lines), kind
+end
+
+return http

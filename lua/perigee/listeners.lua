@@ -1,0 +1,60 @@
+--- The hooks of an app's life, and their order.
+---
+---     main_process_start    main process, before anything is forked; shared objects are made here
+---     before_server_start   each worker, before it accepts
+---     after_server_start    each worker, once it accepts
+---     main_process_ready    main process, once every worker serves
+---     before_server_stop    each worker, when it is told to drain
+---     after_server_stop     each worker, when its last connection is gone
+---     main_process_stop     main process, when no process of its generation is left
+---
+--- Start hooks run in the order they were given, stop hooks in the opposite one. All may yield.
+local caller = require "perigee.caller"
+local traceback = require "perigee.traceback"
+
+local listeners = {}
+
+listeners.names = {
+  "main_process_start", "before_server_start", "after_server_start", "main_process_ready",
+  "before_server_stop", "after_server_stop", "main_process_stop",
+}
+
+local backwards = { before_server_stop = true, after_server_stop = true, main_process_stop = true }
+
+---@return table # name → list of { fn=, place= }
+function listeners.new()
+  local set = {}
+  for _, name in ipairs(listeners.names) do set[name] = {} end
+  return set
+end
+
+--- Adds a hook. Raises at the caller's place.
+function listeners.add(set, name, fn)
+  caller.check(fn, "function", "app:" .. name .. ": the listener")
+  table.insert(set[name], { fn = fn, place = caller.place() })
+end
+
+local function failed(name, listener, fault)
+  local raised = traceback.unwrap(fault)
+  local text = traceback.message(raised)
+  if not text:find("^[^\n]-:%d+: ") then text = listener.place .. ": " .. text end
+  local first, rest = text:match("^([^\n]*)(.*)$")
+  text = ("%s (in the %s listener of %s)%s"):format(first, name, listener.place, rest)
+  error(text .. (fault ~= raised and fault.traceback ~= "" and "\n" .. fault.traceback or ""), 0)
+end
+
+--- Runs the hooks of one name. Yields when they do. Raises the first error, with the hook's name.
+---@param set table of listeners.new
+---@param name string
+---@param app perigee.App
+function listeners.run(set, name, app)
+  local list = set[name]
+  local first, last, step = 1, #list, 1
+  if backwards[name] then first, last, step = #list, 1, -1 end
+  for i = first, last, step do
+    local ok, fault = xpcall(list[i].fn, traceback.handler, app)
+    if not ok then failed(name, list[i], fault) end
+  end
+end
+
+return listeners

@@ -1,0 +1,14 @@
+--- Where in its life this process is; what may be done depends on it.
+---
+---   none → load → main_process_start → main        in the zygote
+---                                       main → worker   in a process forked from it
+---   none → load → check                             in `perigee check`
+local phase = { current = "none" }
+
+--- Whether shared objects and `app.shared` may be made now: they must exist before the fork.
+---@return boolean
+function phase.can_share()
+  return phase.current == "none" or phase.current == "load" or phase.current == "main_process_start"
+end
+
+return phase

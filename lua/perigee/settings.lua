@@ -1,0 +1,306 @@
+--- Every setting: its name, type, default and range, and what users write for it.
+---
+--- A setting goes through three forms. *Written*: what a person typed (`"64 KiB"`, `"2m"`, 15,
+--- true). *Normal*: a string for the record block, durations in whole milliseconds, sizes in bytes,
+--- booleans "0" or "1"; this is what C reads. *Config*: a Lua value for `app.config`, durations in
+--- seconds. Precedence: flags, environment, config script, perigee.app's table, defaults.
+local bind = require "perigee.bind"
+local cpus = require "perigee.cpus"
+local nearest = require "perigee.nearest"
+
+local settings = {}
+
+local KIB, MIB, GIB = 1024, 1024 ^ 2, 1024 ^ 3
+local DAY = 86400
+
+---@class perigee.Setting
+---@field name string
+---@field type "int"|"size"|"seconds"|"enum"|"string"|"bool"|"list"|"workers"
+---@field default any in the written form; nil for none
+---@field least number|nil in seconds, bytes or pieces
+---@field most number|nil
+---@field values string[]|nil of an enum
+---@field help string
+
+---@type perigee.Setting[]
+settings.list = {
+  { name = "bind", type = "list", default = { "127.0.0.1:8000" }, argument = "ADDRESS",
+    help = "where to listen: host:port, :port, [v6]:port, unix:/path or fd:N; may be repeated" },
+  { name = "workers", type = "workers", default = "auto", least = 1, most = 256,
+    help = "worker processes; auto: one for each CPU this process may use" },
+  { name = "config", type = "string", argument = "FILE",
+    help = "config script; default perigee.conf.lua beside the app" },
+  { name = "mode", type = "enum", default = "production", values = { "production", "development" },
+    help = "development shows errors to the client" },
+  { name = "reuse_port", type = "bool", default = true,
+    help = "a socket of its own for each worker (SO_REUSEPORT)" },
+  { name = "backlog", type = "int", default = 4096, least = 1, most = 65535,
+    help = "connections that may wait to be accepted, for each socket" },
+  { name = "graceful_timeout", type = "seconds", default = 15, least = 0, most = DAY,
+    help = "for requests in flight when a worker stops" },
+  { name = "worker_timeout", type = "seconds", default = 30, least = 1, most = DAY,
+    help = "without a heartbeat, until a worker counts as stuck" },
+  { name = "start_timeout", type = "seconds", default = 30, least = 0.1, most = DAY,
+    help = "for the app to load, and for a worker to be ready" },
+  { name = "restart_order", type = "enum", default = "startup_first",
+    values = { "startup_first", "shutdown_first" }, help = "which worker of a slot goes first at a reload" },
+  { name = "restart_delay_min", type = "seconds", default = 0.1, least = 0.001, most = 3600,
+    help = "before the first restart of a worker that died young" },
+  { name = "restart_delay_max", type = "seconds", default = 30, least = 0.001, most = 3600,
+    help = "to which that delay grows" },
+  { name = "log_file", type = "string", argument = "FILE", help = "where the log goes; default stderr" },
+  { name = "shared_memory", type = "size", default = 64 * MIB, least = 64 * KIB, most = 1024 * GIB,
+    help = "for the shared objects" },
+  { name = "request_line_limit", type = "size", default = 8 * KIB, least = 64, most = MIB,
+    help = "longer request lines are refused (414)" },
+  { name = "header_limit", type = "size", default = 16 * KIB, least = 256, most = MIB,
+    help = "for all header lines of a request (431)" },
+  { name = "header_count_limit", type = "int", default = 100, least = 1, most = 10000,
+    help = "header lines of a request (431)" },
+  { name = "body_limit", type = "size", default = 100 * MIB, least = 0, most = 1024 * GIB,
+    help = "for a request's body (413)" },
+  { name = "header_timeout", type = "seconds", default = 10, least = 0.001, most = DAY,
+    help = "for a request's head to arrive (408)" },
+  { name = "body_timeout", type = "seconds", default = 60, least = 0.001, most = DAY,
+    help = "for a request's body to arrive (408)" },
+  { name = "keep_alive_timeout", type = "seconds", default = 75, least = 0.001, most = DAY,
+    help = "for a connection without a request" },
+  { name = "response_timeout", type = "seconds", default = 60, least = 0.001, most = DAY,
+    help = "for a handler to answer (503)" },
+  { name = "write_timeout", type = "seconds", default = 60, least = 0.001, most = DAY,
+    help = "for a client to take a byte" },
+  { name = "connection_limit", type = "int", default = 10000, least = 1, most = 1000000,
+    help = "connections of a worker at once; above it accepting pauses" },
+  { name = "write_buffer_limit", type = "size", default = 64 * KIB, least = KIB, most = GIB,
+    help = "waiting for a client before a handler's write waits" },
+}
+
+settings.by_name = {}
+settings.names = {}
+for i, setting in ipairs(settings.list) do
+  settings.by_name[setting.name] = setting
+  settings.names[i] = setting.name
+end
+
+-- ── Written to normal: each returns the normal form, or nil and what is allowed ───────────────
+
+local normalise = {}
+
+local function range_text(setting, unit)
+  return ("from %s to %s%s"):format(tostring(setting.least), tostring(setting.most), unit)
+end
+
+local function in_range(setting, number)
+  return number >= setting.least and number <= setting.most
+end
+
+--- A whole number as a string; %d is exact to 2^53, tostring is not.
+local function whole(number)
+  return ("%d"):format(number)
+end
+
+function normalise.int(setting, written)
+  local number = tonumber(written)
+  if number and number % 1 == 0 and in_range(setting, number) then return whole(number) end
+  return nil, "a whole number " .. range_text(setting, "")
+end
+
+function normalise.workers(setting, written)
+  if written == "auto" then return "auto" end
+  local normal = normalise.int(setting, written)
+  return normal, "\"auto\" or a whole number " .. range_text(setting, "")
+end
+
+local second_units = { [""] = 1, ms = 0.001, s = 1, m = 60, min = 60, h = 3600, d = DAY }
+
+function normalise.seconds(setting, written)
+  local number, unit = tostring(written):match("^%s*([%d.]+)%s*(%a*)%s*$")
+  number = tonumber(number)
+  if number and second_units[unit] then
+    local seconds = number * second_units[unit]
+    if in_range(setting, seconds) then return whole(math.floor(seconds * 1000 + 0.5)) end
+  end
+  return nil, "a time " .. range_text(setting, " seconds") .. ": 15, \"500ms\", \"2m\", \"1h\""
+end
+
+local size_units = { [""] = 1, b = 1, k = KIB, kb = KIB, kib = KIB, m = MIB, mb = MIB, mib = MIB,
+  g = GIB, gb = GIB, gib = GIB }
+
+function normalise.size(setting, written)
+  local number, unit = tostring(written):match("^%s*([%d.]+)%s*(%a*)%s*$")
+  number = tonumber(number)
+  if number and size_units[unit:lower()] then
+    local bytes = math.floor(number * size_units[unit:lower()])
+    if in_range(setting, bytes) then return whole(bytes) end
+  end
+  return nil, "a size " .. range_text(setting, " bytes") .. ": 8192, \"64 KiB\", \"100M\""
+end
+
+local booleans = { ["true"] = "1", ["false"] = "0", yes = "1", no = "0", on = "1", off = "0",
+  ["1"] = "1", ["0"] = "0" }
+
+function normalise.bool(_, written)
+  return booleans[tostring(written):lower()], "true or false"
+end
+
+function normalise.enum(setting, written)
+  for _, value in ipairs(setting.values) do
+    if written == value then return value end
+  end
+  return nil, "one of " .. table.concat(setting.values, ", ") .. nearest.hint(tostring(written), setting.values)
+end
+
+function normalise.string(_, written)
+  if type(written) == "string" and written ~= "" and not written:find("%z") then return written end
+  return nil, "a string that is not empty"
+end
+
+--- Lists are `bind`, whose elements are addresses. The normal form is a list too.
+function normalise.list(_, written)
+  if type(written) == "string" then written = { written } end
+  local list = {}
+  if type(written) == "table" then
+    for i, element in ipairs(written) do
+      local ok, message = bind.check(element)
+      if not ok then return nil, message end
+      list[i] = tostring(element)
+    end
+  elseif type(written) == "number" then
+    return normalise.list(_, { written })
+  end
+  if #list == 0 then return nil, "an address or a list of them" end
+  return list
+end
+
+local function show(value)
+  return type(value) == "string" and ("%q"):format(value) or tostring(value)
+end
+
+--- The normal form of a setting.
+---@param name string
+---@param written any
+---@param source string where it was set, for messages: "flag --workers"
+---@return string|string[] # raises a message naming the setting, the value, the source and what is allowed
+function settings.normal(name, written, source)
+  local setting = settings.by_name[name]
+  if not setting then
+    error(("%s: unknown setting '%s'%s"):format(source, name, nearest.hint(name, settings.names)), 0)
+  end
+  local normal, allowed = normalise[setting.type](setting, written)
+  if normal == nil then
+    error(("%s: setting '%s' cannot be %s; it must be %s"):format(source, name, show(written), allowed), 0)
+  end
+  return normal
+end
+
+-- ── Many settings ────────────────────────────────────────────────────────────────────────────
+
+---@class perigee.Given settings in normal form, with where each came from
+---@field values table<string, string|string[]>
+---@field origins table<string, string>
+
+---@return perigee.Given
+function settings.given()
+  return { values = {}, origins = {} }
+end
+
+--- Sets what is not set yet: call in the order of precedence, strongest first.
+---@param given perigee.Given
+---@param name string
+---@param written any
+---@param source string
+function settings.give(given, name, written, source)
+  local normal = settings.normal(name, written, source)
+  if given.values[name] == nil then
+    given.values[name] = normal
+    given.origins[name] = source
+  end
+end
+
+--- Gives all settings of a table, whose keys must be setting names.
+---@param given perigee.Given
+---@param written table
+---@param source string|fun(name: string): string
+function settings.give_all(given, written, source)
+  local keys = {}
+  for key in pairs(written) do keys[#keys + 1] = tostring(key) end
+  table.sort(keys)
+  for _, key in ipairs(keys) do
+    settings.give(given, key, written[key], type(source) == "function" and source(key) or source)
+  end
+end
+
+-- Environment names that are ours and no settings, and those that Kubernetes makes for a service
+-- called "perigee".
+local other_environment = { PERIGEE_LUA_PATH = true, PERIGEE_JIT_LOG = true }
+
+local function is_kubernetes(name)
+  return name:find("^PERIGEE_SERVICE_") or name:find("^PERIGEE_PORT_") or name == "PERIGEE_PORT"
+end
+
+--- Gives the settings of the environment, PERIGEE_<NAME>. A list's elements are divided by commas.
+---@param given perigee.Given
+---@param environment table<string, string>
+function settings.give_environment(given, environment)
+  local found = {}
+  for key, value in pairs(environment) do
+    if key:find("^PERIGEE_") and not other_environment[key] and not is_kubernetes(key) then
+      found[key] = value
+    end
+  end
+  local upper = {}
+  for i, name in ipairs(settings.names) do upper[i] = "PERIGEE_" .. name:upper() end
+  for key, value in pairs(found) do
+    local setting = settings.by_name[key:sub(9):lower()]
+    if not setting or key ~= key:upper() then
+      error(("environment %s: there is no such setting%s"):format(key, nearest.hint(key, upper)), 0)
+    end
+    if setting.type == "list" then
+      local list = {}
+      for element in value:gmatch("[^,%s]+") do list[#list + 1] = element end
+      value = list
+    end
+    settings.give(given, setting.name, value, "environment " .. key)
+  end
+end
+
+--- Gives every default, and makes `workers` a number.
+---@param given perigee.Given
+function settings.give_defaults(given)
+  for _, setting in ipairs(settings.list) do
+    if setting.default ~= nil then settings.give(given, setting.name, setting.default, "default") end
+  end
+  if given.values.workers == "auto" then
+    given.values.workers = whole(math.min(cpus.count(), settings.by_name.workers.most))
+    given.origins.workers = given.origins.workers .. ", auto"
+  end
+  if tonumber(given.values.restart_delay_min) > tonumber(given.values.restart_delay_max) then
+    error(("%s: setting 'restart_delay_min' is above 'restart_delay_max' (%s)"):format(
+      given.origins.restart_delay_min, given.origins.restart_delay_max), 0)
+  end
+end
+
+local to_config = {
+  int = tonumber,
+  size = tonumber,
+  workers = tonumber,
+  seconds = function(normal) return tonumber(normal) / 1000 end,
+  bool = function(normal) return normal == "1" end,
+  enum = tostring,
+  string = tostring,
+  list = function(normal) return { unpack(normal) } end,
+}
+
+--- Settings as users read them in app.config.
+---@param values table<string, string|string[]> normal forms
+---@return table
+function settings.config(values)
+  local config = {}
+  for name, normal in pairs(values) do
+    local setting = settings.by_name[name]
+    if setting then config[name] = to_config[setting.type](normal) end
+  end
+  return config
+end
+
+return settings

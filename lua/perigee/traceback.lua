@@ -1,0 +1,70 @@
+--- Errors with the way they took: caught where they are raised, without Perigee's own frames.
+local caller = require "perigee.caller"
+
+local traceback = {}
+
+--- An error together with its traceback; what `handler` makes of most errors.
+---@class perigee.Fault
+---@field error any what was raised
+---@field traceback string "stack traceback:\n\tapp.lua:12: …"
+local fault_mt = { __name = "perigee.fault" }
+
+--- An error value's own text.
+---@param value any
+---@return string
+function traceback.message(value)
+  if type(value) == "string" then return value end
+  local ok, text = pcall(tostring, value)
+  if not ok then return "(an error whose __tostring fails)" end
+  local mt = getmetatable(value)
+  if type(value) == "table" and not (type(mt) == "table" and mt.__tostring) then
+    if type(value.message) == "string" then return value.message end
+    return "(error object is a table without __tostring)"
+  end
+  return text
+end
+
+--- Drops the frames of Perigee's own modules and of the calls that led into them.
+---@param text string as debug.traceback makes it
+---@return string
+function traceback.trim(text)
+  local kept = {}
+  for line in text:gmatch("[^\n]+") do
+    local place = line:match("^\t(.-):%d+: in ")
+    local ours = place and caller.is_ours("@" .. place)
+    local plumbing = line:find("^\t%[C%]: in function 'x?pcall'") or line:find("^\t%[C%]: at 0x")
+      or line:find("^\t%[builtin[^%]]*%]: in function 'x?pcall'")
+    if not ours and not plumbing then kept[#kept + 1] = line end
+  end
+  if #kept == 1 and kept[1] == "stack traceback:" then return "" end
+  return table.concat(kept, "\n")
+end
+
+--- Message handler for xpcall. Errors that are part of the flow (http.abort, cancellation: their
+--- metatable says `quiet`) pass as they are, all others become a perigee.Fault.
+function traceback.handler(value)
+  local mt = getmetatable(value)
+  if mt == fault_mt or type(mt) == "table" and mt.quiet then return value end
+  return setmetatable({ error = value, traceback = traceback.trim(debug.traceback("", 2)) }, fault_mt)
+end
+
+--- What was raised, taken out of its fault.
+function traceback.unwrap(value)
+  if getmetatable(value) == fault_mt then return value.error end
+  return value
+end
+
+--- The text for a log: message on the first line, then the traceback.
+---@param value any an error, or a perigee.Fault
+---@return string
+function traceback.text(value)
+  local text = traceback.message(traceback.unwrap(value))
+  if getmetatable(value) == fault_mt and value.traceback ~= "" then
+    text = text .. "\n" .. value.traceback
+  end
+  return text
+end
+
+fault_mt.__tostring = traceback.text
+
+return traceback

@@ -1,0 +1,54 @@
+--- A worker process: its hooks, and what the app knows about it. Called from C, after the fork.
+local app_module = require "perigee.app"
+local boot = require "perigee.boot"
+local handles = require "perigee.handles"
+local listeners = require "perigee.listeners"
+local log = require "perigee.log"
+local phase = require "perigee.phase"
+local record = require "perigee.record"
+local request = require "perigee.request"
+
+local worker = {}
+
+--- Writes what the JIT compiler does to $PERIGEE_JIT_LOG.<pid>: -jv for a worker.
+local function log_jit(pid)
+  local path = os.getenv("PERIGEE_JIT_LOG")
+  if not path then return end
+  local ok, verbose = pcall(require, "jit.v")
+  if ok then
+    verbose.on(path .. "." .. pid)
+  else
+    log.warn("PERIGEE_JIT_LOG: LuaJIT's module jit.v is not installed")
+  end
+end
+
+--- Becomes a worker and runs before_server_start. Yields when a hook does.
+---@param block string record block: slot, generation, pid, role
+function worker.before_start(block)
+  local values = record.parse(block)
+  local function number(key) return tonumber(values[key] and values[key][1]) end
+  local app, pid = boot.app, number("pid")
+  phase.current = "worker"
+  handles.unwatch()
+  log_jit(pid)
+  math.randomseed(pid * 65537 + os.time())
+  request.id_prefix = ("%x%x"):format(os.time(), pid)
+  app_module.set(app, "m", {
+    name = ("%s-%d"):format(values.role and values.role[1] or "worker", number("slot")),
+    pid = pid,
+    slot = number("slot"),
+    generation = number("generation"),
+  })
+  listeners.run(app.listeners, "before_server_start", app)
+end
+
+local function runner(name)
+  return function() listeners.run(boot.app.listeners, name, boot.app) end
+end
+
+--- Each runs the hooks of its name; yields when one does.
+worker.after_start = runner("after_server_start")
+worker.before_stop = runner("before_server_stop")
+worker.after_stop = runner("after_server_stop")
+
+return worker
