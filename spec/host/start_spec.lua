@@ -207,7 +207,7 @@ return app
     local versions = server:answering()
     assert.truthy(versions.v1)
     -- The namespace's pid 1 gets no default action for a signal it does not handle: these must be handled.
-    server:reload(host.versioned_app("v2"))
+    server:write(host.versioned_app("v2"))
     uv.kill(inner, "sighup")
     server:wait_version("v2", 2)
     uv.kill(inner, "sigterm")

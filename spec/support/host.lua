@@ -193,9 +193,8 @@ function instance_methods:wait_answering(seconds)
     if self.status then
       error(("it ended with status %d and said:\n%s"):format(self.status, self:text()))
     end
-    local connection = client.try_connect(self.target)
-    if connection then connection:close() end
-    return connection ~= nil
+    -- A connection alone says nothing: the manager listens before a worker is ready.
+    return client.try(self.target, "GET", "/") ~= nil
   end)
 end
 
@@ -301,6 +300,7 @@ end
 function instance_methods:processes()
   local mark = "SPEC_INSTANCE=" .. self.dir
   return proc.list(function(process)
+    if process.state == "Z" and process.parent == 1 then return false end -- dead; init will notice
     return process.pid == self.pid and not self.status or process.session == self.pid
       or process.parent == self.pid and not self.status
       or proc.environment_has(process.pid, mark)
