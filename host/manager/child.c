@@ -125,6 +125,9 @@ static void obituary(struct child *child)
 {
 	char text[ERROR_TEXT_MAX];
 
+	/* Of a start that fails, manager_fail tells, with its error first. */
+	if (!child->manager->served)
+		return;
 	child_verdict(child, text, sizeof text);
 	sink_log(&child->manager->sink, "%s", text);
 }

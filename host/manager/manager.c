@@ -233,6 +233,7 @@ void manager_on_child_ready(struct manager *manager, struct child *child)
 	slot_on_ready(&manager->slots[child->slot], child);
 	if (manager->phase == MANAGER_STARTING && child->state == CHILD_READY) {
 		manager->phase = MANAGER_SERVING;
+		manager->served = true;
 		say_hello(manager);
 	}
 	reload_on_worker_ready(&manager->reload, child);
@@ -522,7 +523,8 @@ static void close_handle(uv_handle_t *handle, void *context)
 static void tear_down(struct manager *manager)
 {
 	listen_close(&manager->listen);
-	sink_log(&manager->sink, "stopped");
+	if (manager->served)
+		sink_log(&manager->sink, "stopped");
 	sink_close(&manager->sink, FINAL_WRITES);
 	uv_walk(&manager->loop, close_handle, NULL);
 	(void)uv_run(&manager->loop, UV_RUN_DEFAULT);
