@@ -47,6 +47,7 @@ struct manager {
 	uint64_t last_tick; /* clock_now() of it, to notice that we slept */
 	uint64_t forgiven;  /* heartbeats are taken to be no older than this clock_now() */
 	enum manager_phase phase;
+	bool served;      /* a slot was ever served: the start did not fail */
 	int exit_status;  /* what manager_main returns */
 	uint64_t started; /* clock_now() */
 

@@ -285,9 +285,10 @@ static void on_may_serve(void *context, bool ok, struct slice text)
 			fail_start_error(worker, &error);
 	}
 	shm_seat_beat(worker->birth->seat, clock_now());
-	tell(worker, WIRE_READY, SLICE(""));
+	/* Before it is said: main_process_ready comes after what a hook does without waiting. */
 	script_start(
 		worker->script, "perigee.worker", "after_start", SLICE(""), on_after_start, worker);
+	tell(worker, WIRE_READY, SLICE(""));
 }
 
 static void open_handles(struct worker *worker)

@@ -80,6 +80,8 @@ static int set_up(struct zygote *zygote, struct error *error)
 	zygote->slots = shm_slots_map(WIRE_FD_SLOTS, error);
 	if (zygote->slots == NULL)
 		return -1;
+	/* A line printed is a line logged, though stdout is a pipe; the children inherit this. */
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	if (uv_loop_init(&zygote->loop) != 0)
 		return error_set(error, ENOMEM, "cannot make the event loop");
 	return script_open(&zygote->script, &zygote->loop, error);

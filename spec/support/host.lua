@@ -84,6 +84,7 @@ local function environment(self, extra)
     SPEC_INSTANCE = self.dir,
     ASAN_OPTIONS = "detect_leaks=1:exitcode=99:log_path=" .. self.dir .. "/sanitizer",
     UBSAN_OPTIONS = "print_stacktrace=1:exitcode=99:log_path=" .. self.dir .. "/sanitizer",
+    LSAN_OPTIONS = "print_suppressions=0:suppressions=" .. root .. "/spec/support/lsan.supp",
     PERIGEE_LUA_PATH = os.getenv "PERIGEE_LUA_PATH",
   }
   for name, value in pairs(extra or {}) do variables[name] = value:gsub("@DIR@", self.dir) end
@@ -192,9 +193,8 @@ function instance_methods:wait_answering(seconds)
     if self.status then
       error(("it ended with status %d and said:\n%s"):format(self.status, self:text()))
     end
-    local connection = client.try_connect(self.target)
-    if connection then connection:close() end
-    return connection ~= nil
+    -- A connection alone says nothing: the manager listens before a worker is ready.
+    return client.try(self.target, "GET", "/") ~= nil
   end)
 end
 
@@ -300,6 +300,7 @@ end
 function instance_methods:processes()
   local mark = "SPEC_INSTANCE=" .. self.dir
   return proc.list(function(process)
+    if process.state == "Z" and process.parent == 1 then return false end -- dead; init will notice
     return process.pid == self.pid and not self.status or process.session == self.pid
       or process.parent == self.pid and not self.status
       or proc.environment_has(process.pid, mark)
