@@ -24,6 +24,7 @@
 
 #define VERSION_SIZE    (sizeof(" HTTP/1.1\r\n") - 1)
 #define EMPTY_LINE_SIZE (sizeof("\r\n") - 1)
+#define METHOD_SIZE_MAX 32 /* bytes of an unknown method until it is no method at all */
 
 static const struct http_config *config_of(const struct http_exchange *exchange)
 {
@@ -590,14 +591,18 @@ static void fill_view(struct http_exchange *exchange)
 	view->header_count = exchange->field_count;
 }
 
-/* Whether a method that llhttp does not know looks like one, and so is 501 and not 400. */
-static bool is_unknown_method(const struct http_exchange *exchange, const char *end)
+/* What a method is that llhttp does not know. */
+enum unknown_method { METHOD_MALFORMED, METHOD_UNKNOWN, METHOD_UNFINISHED };
+
+static enum unknown_method unknown_method(const struct http_exchange *exchange, const char *end)
 {
 	const char *at = exchange->base;
 
-	while (at < end && *at >= 'A' && *at <= 'Z')
+	while (at < end && at - exchange->base < METHOD_SIZE_MAX && *at >= 'A' && *at <= 'Z')
 		at++;
-	return at > exchange->base && at < end && *at == ' ';
+	if (at == end)
+		return METHOD_UNFINISHED;
+	return at > exchange->base && *at == ' ' ? METHOD_UNKNOWN : METHOD_MALFORMED;
 }
 
 /* Whether the request line ends in an HTTP version, if an unknown one. */
@@ -605,18 +610,34 @@ static bool is_unknown_version(const struct http_exchange *exchange, const char 
 {
 	const char *at = exchange->base + exchange->target.at + exchange->target.size;
 
-	return take(&at, end, " HTTP/", 6) && at < end && *at >= '0' && *at <= '9';
+	if (!take(&at, end, " HTTP/", 6) || at == end || *at < '0' || *at > '9')
+		return false;
+	return *at != '1' || (end - at > 2 && at[1] == '.' && at[2] >= '2' && at[2] <= '9');
 }
 
-static enum http_parsed fail(struct http_exchange *exchange, llhttp_errno_t code, const char *end)
+static enum http_parsed go_on(struct http_exchange *exchange, const char *data, size_t size);
+
+static enum http_parsed fail(
+	struct http_exchange *exchange, llhttp_errno_t code, const char *data, size_t size)
 {
+	const char *end = exchange->input_end;
+
 	if (exchange->refusal != 0)
 		return HTTP_PARSED_ERROR;
+	if (code == HPE_INVALID_METHOD) {
+		switch (unknown_method(exchange, end)) {
+		case METHOD_UNFINISHED:
+			return go_on(exchange, data, size); /* llhttp says it again then */
+		case METHOD_UNKNOWN:
+			(void)refuse(exchange, 501, "the method is unknown");
+			return HTTP_PARSED_ERROR;
+		case METHOD_MALFORMED:
+			break;
+		}
+	}
 	if (code == HPE_PAUSED_H2_UPGRADE ||
 		(code == HPE_INVALID_VERSION && is_unknown_version(exchange, end)))
 		(void)refuse(exchange, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
-	else if (code == HPE_INVALID_METHOD && is_unknown_method(exchange, end))
-		(void)refuse(exchange, 501, "the method is unknown");
 	else
 		(void)refuse(exchange, 400, llhttp_get_error_reason(&exchange->parser));
 	return HTTP_PARSED_ERROR;
@@ -676,7 +697,7 @@ enum http_parsed http_parser_feed(
 	if (code == HPE_OK)
 		return go_on(exchange, data, size);
 	if (code != HPE_PAUSED || !exchange->complete)
-		return fail(exchange, code, exchange->input_end);
+		return fail(exchange, code, data, size);
 	*used = (size_t)(llhttp_get_error_pos(&exchange->parser) - start);
 	if (check_framing(exchange, start + *used) != 0)
 		return HTTP_PARSED_ERROR;

@@ -20,25 +20,35 @@
 #define KEPT_COUNT  64   /* free exchanges that keep their buffers */
 #define KEPT_BUFFER 8192 /* bytes of a buffer that are kept */
 
+struct slab {
+	struct slab *next;
+	struct http_exchange exchanges[SLAB_COUNT];
+};
+
 static struct {
-	struct list free; /* by `ready`; those used last first, as they are in the cache */
+	struct slab *slabs; /* all there are; none is ever freed */
+	struct list free;   /* by `ready`; those used last first, as they are in the cache */
 	uint32_t free_count;
 	uint64_t serial; /* the last one given */
 } pool;
 
 static int pool_grow(void)
 {
-	struct http_exchange *slab = calloc(SLAB_COUNT, sizeof *slab);
+	struct slab *slab = calloc(1, sizeof *slab);
 
 	if (slab == NULL)
 		return -1;
+	slab->next = pool.slabs;
+	pool.slabs = slab;
 	if (pool.free.next == NULL)
 		list_init(&pool.free);
 	for (size_t i = 0; i < SLAB_COUNT; i++) {
-		slab[i].fields = slab[i].inline_fields;
-		slab[i].field_capacity = HTTP_FIELDS_INLINE;
-		slab[i].view.serial = ++pool.serial;
-		list_append(&pool.free, &slab[i].ready);
+		struct http_exchange *exchange = &slab->exchanges[i];
+
+		exchange->fields = exchange->inline_fields;
+		exchange->field_capacity = HTTP_FIELDS_INLINE;
+		exchange->view.serial = ++pool.serial;
+		list_append(&pool.free, &exchange->ready);
 	}
 	pool.free_count += SLAB_COUNT;
 	return 0;

@@ -5,12 +5,30 @@
 #include <strings.h>
 
 /* What RFC 3986 lets stand in a registered name, an IP literal and a port. */
-static const char host_punctuation[] = "-._~%!$&'()*+,;=:[]";
-
-static bool is_alphanumeric(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
+static const bool host_character[256] = {
+	['0' ... '9'] = true,
+	['A' ... 'Z'] = true,
+	['a' ... 'z'] = true,
+	['-'] = true,
+	['.'] = true,
+	['_'] = true,
+	['~'] = true,
+	['%'] = true,
+	['!'] = true,
+	['$'] = true,
+	['&'] = true,
+	['\''] = true,
+	['('] = true,
+	[')'] = true,
+	['*'] = true,
+	['+'] = true,
+	[','] = true,
+	[';'] = true,
+	['='] = true,
+	[':'] = true,
+	['['] = true,
+	[']'] = true,
+};
 
 static int hex_digit(char c)
 {
@@ -25,12 +43,9 @@ static int hex_digit(char c)
 
 bool http_host_valid(struct slice host)
 {
-	for (size_t i = 0; i < host.size; i++) {
-		char c = host.data[i];
-
-		if (!is_alphanumeric(c) && (c == '\0' || strchr(host_punctuation, c) == NULL))
+	for (size_t i = 0; i < host.size; i++)
+		if (!host_character[(unsigned char)host.data[i]])
 			return false;
-	}
 	return true;
 }
 

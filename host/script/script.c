@@ -356,6 +356,7 @@ static void open_entry(lua_State *lua, struct script *script)
 	static const char *const names[SCRIPT_FUNCTIONS] = {
 		[SCRIPT_START] = "start",
 		[SCRIPT_SERVE] = "serve",
+		[SCRIPT_FAILED] = "failed",
 		[SCRIPT_CANCEL] = "cancel",
 		[SCRIPT_WRITABLE] = "writable",
 		[SCRIPT_TICK] = "tick",

@@ -118,19 +118,16 @@ int script_thread_release(lua_State *lua)
 	return 0;
 }
 
-/* Logs the error a request coroutine died of, which is a bug of ours, and answers for it. */
-static void thread_died(struct script *script, uint32_t slot, struct http_request *request,
-	uint64_t serial)
+/* A handler raised: Lua logs it and answers. When that fails too, it is a bug of ours. */
+static void thread_died(
+	struct script *script, uint32_t slot, struct http_request *request, uint64_t serial)
 {
-	struct script_thread *thread = &script->threads[slot];
-	const char *text = lua_tostring(thread->lua, -1);
-
-	script_log("error: in Perigee itself, while serving a request: ",
-		text != NULL ? text : "(no message)");
-	luaL_unref(script->lua, LUA_REGISTRYINDEX, thread->reference);
-	slot_give(script, slot);
-	(void)http_response_send(
-		request, serial, 500, HTTP_TYPE_TEXT, NULL, 0, internal, sizeof internal - 1);
+	lua_pushinteger(script->lua, (lua_Integer)slot);
+	lua_xmove(script->threads[slot].lua, script->lua, 1);
+	if (script_call(script, SCRIPT_FAILED, 2, 0) != 0) {
+		(void)http_response_send(request, serial, 500, HTTP_TYPE_TEXT, NULL, 0, internal,
+			sizeof internal - 1);
+	}
 }
 
 /* ── Events ──────────────────────────────────────────────────────────────────────────────── */

@@ -38,6 +38,7 @@ struct script_event {
 enum script_function {
 	SCRIPT_START,    /* (module, name, argument, finish): runs a function in a coroutine */
 	SCRIPT_SERVE,    /* (slot): body of a request coroutine */
+	SCRIPT_FAILED,   /* (slot, error): a request coroutine died of an error */
 	SCRIPT_CANCEL,   /* (serial, why): the request is over */
 	SCRIPT_WRITABLE, /* (serial): its client takes bytes again */
 	SCRIPT_TICK,     /* (): the timer ran out */

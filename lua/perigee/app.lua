@@ -59,7 +59,9 @@ end
 ---@return perigee.App
 function app.new(name, settings)
   caller.check(name, "string", "perigee.app: the name")
-  if name == "" or name:find("[%c]") then caller.fail("perigee.app: the name is empty or has control characters") end
+  if name == "" or name:find("%c") then
+    caller.fail("perigee.app: the name is empty or has control characters")
+  end
   if settings ~= nil then caller.check(settings, "table", "perigee.app: the settings") end
   return setmetatable({
     name = name,

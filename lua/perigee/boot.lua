@@ -46,7 +46,9 @@ function boot.find_app(name)
     error(("%s: this folder has no app.lua"):format(name), 0)
   end
   local found, message = uv.fs_stat(name)
-  if not found then error(("%s: cannot read the app (%s)"):format(name, message:match("^%u+: (.-):") or message), 0) end
+  if not found then
+    error(("%s: cannot read the app (%s)"):format(name, message:match("^%u+: (.-):") or message), 0)
+  end
   return name
 end
 

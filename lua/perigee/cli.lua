@@ -50,7 +50,9 @@ local function help_of(setting)
   return setting.help .. (#notes > 0 and " (" .. table.concat(notes, "; ") .. ")" or "")
 end
 
-local placeholders = { int = "N", workers = "N", size = "SIZE", seconds = "TIME", enum = "WORD", string = "TEXT" }
+local placeholders = {
+  int = "N", workers = "N", size = "SIZE", seconds = "TIME", enum = "WORD", string = "TEXT",
+}
 
 --- A flag for each setting, and --set.
 local function add_settings(command)

@@ -38,7 +38,8 @@ function config.load(path, app, given)
   if type(result) == "table" then
     for name, value in pairs(result) do written[name] = value end
   elseif result ~= nil then
-    error(("%s:1: a config script returns a table of settings or nothing, not a %s"):format(path, type(result)), 0)
+    error(("%s:1: a config script returns a table of settings or nothing, not a %s"):format(
+      path, type(result)), 0)
   end
   if written.config ~= nil then
     error(("%s:%d: setting 'config' cannot be set in a config script"):format(path, lines.config or 1), 0)

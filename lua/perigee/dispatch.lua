@@ -1,11 +1,14 @@
 --- From a request to its answer: the body of a request coroutine.
 ---
 --- The straight way (a route, no hooks, a handler that returns a string) is one compiled trace;
---- everything else goes through `produce`, which does the same with all that an app may add.
+--- everything else goes through `produce` and `respond`, which do the same with all that an app
+--- may add. No handler runs inside a pcall: LuaJIT cannot record the return from a function that
+--- pcall has called. An error ends the coroutine, and `failed` answers in another one.
 local ffi = require "ffi"
 
 local abi = require "perigee.abi"
 local http = require "perigee.http"
+local json = require "perigee.json"
 local log = require "perigee.log"
 local request = require "perigee.request"
 local scheduler = require "perigee.scheduler"
@@ -15,13 +18,14 @@ local urlencoded = require "perigee.urlencoded"
 local C = abi.C
 local OK, FULL, OVER = abi.OK, abi.FULL, abi.OVER
 local BAD_STATUS, BAD_HEADER = abi.BAD_STATUS, abi.BAD_HEADER
-local TYPE_TEXT = 1
+local TYPE_TEXT, TYPE_JSON = 1, 3
+local STREAMING = 2 -- enum http_request_state
 local POINTER, SERIAL, ROUTE, VALUES = request.POINTER, request.SERIAL, request.ROUTE, request.VALUES
 
 local ffi_string, tonumber, type = ffi.string, tonumber, type
-local xpcall, unpack = xpcall, unpack
+local unpack = unpack
 local find = string.find
-local catch = traceback.handler
+local encode, is_response = json.encode, http.is_response
 
 local dispatch = {}
 
@@ -29,6 +33,7 @@ local app            -- the app that is served; set by install
 local router
 local hooked = false -- whether the app has on_request or on_response functions
 local writers = {}   -- serial → task that waits for its client to take bytes
+local tasks = {}     -- slot → task of its coroutine
 
 --- Starts serving an app. Its routes must be compiled.
 ---@param served perigee.App
@@ -97,7 +102,7 @@ local function error_response(req, value)
   local raised = traceback.unwrap(value)
   if scheduler.is_cancelled(raised) then return nil end
   if not http.is_error(raised) then log_fault(req, value) end
-  local ok, response = xpcall(handle_exception, catch, req, value)
+  local ok, response = xpcall(handle_exception, traceback.handler, req, value)
   if ok then return response end
   if scheduler.is_cancelled(traceback.unwrap(response)) then return nil end
   log_fault(req, response)
@@ -136,12 +141,9 @@ local function send_stream(req, response)
   local result = C.http_response_begin(req[POINTER], req[SERIAL], response.status, kind, lines,
     lines and #lines or 0, -1)
   if result ~= OK then return result end
-  local ok, message = xpcall(response.stream, catch, stream_writer(req))
-  writers[req[SERIAL]] = nil
-  if ok then return C.http_response_end(req[POINTER], req[SERIAL]) end
-  C.http_response_abort(req[POINTER], req[SERIAL])
-  if not scheduler.is_cancelled(traceback.unwrap(message)) then log_fault(req, message) end
-  return OK
+  response.stream(stream_writer(req))
+  result = C.http_response_end(req[POINTER], req[SERIAL])
+  return result
 end
 
 local function send_whole(req, response)
@@ -150,44 +152,22 @@ local function send_whole(req, response)
     error("a response's body must be a string, not a " .. type(body), 0)
   end
   local lines, kind = header_lines(response)
-  return C.http_response_send(req[POINTER], req[SERIAL], response.status, kind, lines,
+  local result = C.http_response_send(req[POINTER], req[SERIAL], response.status, kind, lines,
     lines and #lines or 0, body, #body)
+  return result -- and not as a tail call, which LuaJIT would not record
 end
 
 --- Sends a response. Raises when the server refuses it.
 local function send(req, response)
-  local result = response.stream and send_stream(req, response) or nil
-  if result == nil then result = send_whole(req, response) end
+  local result
+  if response.stream then result = send_stream(req, response) else result = send_whole(req, response) end
   if result == OK or result == FULL or result == OVER then return end
   if result == BAD_STATUS then error("a response's status must be from 200 to 599", 0) end
   if result == BAD_HEADER then error("a response header cannot be sent", 0) end
   error("the response could not be sent (" .. tonumber(result) .. ")", 0)
 end
 
---- Sends what can be sent of a response that may be refused.
-local function answer(req, response)
-  local ok, message = xpcall(send, catch, req, response)
-  if ok or scheduler.is_cancelled(traceback.unwrap(message)) then return end
-  log_fault(req, message)
-  send(req, http.plain_error(500))
-end
-
 -- ── The long way ─────────────────────────────────────────────────────────────────────────────
-
-local function run_request_hooks(req)
-  for _, hook in ipairs(app.request_hooks) do
-    local early = hook(req)
-    if early ~= nil then return to_response(req, early) end
-  end
-end
-
-local function run_response_hooks(req, response)
-  for i = #app.response_hooks, 1, -1 do
-    local other = app.response_hooks[i](req, response)
-    if other ~= nil then response = to_response(req, other) end
-  end
-  return response
-end
 
 --- The answer when no route fits.
 local function no_route(method, allow)
@@ -196,24 +176,71 @@ local function no_route(method, allow)
   error(http.error(405, nil, { Allow = allow }), 0)
 end
 
+--- Runs the request hooks, then the handler.
 local function produce(req, method, allow)
-  local early = run_request_hooks(req)
-  if early then return early end
+  local hooks = app.request_hooks
+  for i = 1, #hooks do
+    local early = hooks[i](req)
+    if early ~= nil then return early end
+  end
   local route = req[ROUTE]
   if not route then return no_route(method, allow) end
-  return to_response(req, invoke(route.handler, req, req[VALUES], route.count))
+  return invoke(route.handler, req, req[VALUES], route.count)
 end
 
-local function serve_long(req, method, allow)
-  local ok, response = xpcall(produce, catch, req, method, allow)
-  if not ok then response = error_response(req, response) end
-  if not response then return end
-  if #app.response_hooks > 0 then
-    ok, response = xpcall(run_response_hooks, catch, req, response)
-    if not ok then response = error_response(req, response) end
-    if not response then return end
+--- Runs the response hooks and sends what they leave.
+local function respond(task, req, response)
+  local hooks = app.response_hooks
+  if not task.hooked then
+    task.hooked = true -- not again for the answer to an error of theirs
+    for i = #hooks, 1, -1 do
+      local other = hooks[i](req, response)
+      if other ~= nil then response = to_response(req, other) end
+    end
   end
-  answer(req, response)
+  send(req, response)
+end
+
+--- Answers a request whose coroutine died of an error. Runs in a task of its own.
+local function recover(task, req, fault, hooked_already)
+  task.hooked = hooked_already
+  if tonumber(req[POINTER].serial) == req[SERIAL] and req[POINTER].state == STREAMING then
+    log_fault(req, fault)
+    C.http_response_abort(req[POINTER], req[SERIAL])
+    return
+  end
+  local response = error_response(req, fault)
+  if not response then return end
+  local ok, problem = xpcall(respond, traceback.handler, task, req, response)
+  if ok or scheduler.is_cancelled(traceback.unwrap(problem)) then return end
+  log_fault(req, problem)
+  pcall(send, req, http.plain_error(500))
+end
+
+--- The coroutine in a slot has died of an error. Called from C and by the scheduler; the slot is
+--- given up.
+---@param slot number
+---@param value any the error
+---@param release fun(slot: number)
+function dispatch.failed(slot, value, release)
+  local task = tasks[slot]
+  local req, fault = task.request, traceback.of(task.coroutine, value)
+  tasks[slot] = nil
+  release(slot)
+  if req then writers[req[SERIAL]] = nil end
+  if task.encoding then
+    fault = ("%s returned a table that JSON cannot say: %s"):format(describe(req), tostring(value))
+  end
+  if not req then
+    log.error("in Perigee itself: %s", traceback.text(fault))
+    return
+  end
+  if scheduler.is_cancelled(traceback.unwrap(fault)) then return end
+  scheduler.spawn(function()
+    local own = scheduler.current
+    own.serial = req[SERIAL]
+    recover(own, req, fault, task.hooked)
+  end)
 end
 
 -- ── The straight way ─────────────────────────────────────────────────────────────────────────
@@ -239,9 +266,9 @@ end
 local function serve(task)
   local pointer = abi.state.current
   local serial = tonumber(pointer.serial)
-  task.serial = serial
-  scheduler.current = task
   local req = request.new(pointer, serial)
+  task.serial, task.request, task.hooked = serial, req, not hooked
+  scheduler.current = task
   local method = ffi_string(pointer.method, pointer.method_size)
   local path = ffi_string(pointer.path, pointer.path_size)
   local escaped = false
@@ -252,20 +279,26 @@ local function serve(task)
   end
   local route, values = router:match(method, path)
   if escaped and route then restore_slashes(values) end
+  local value
   if route and not hooked then
     req[ROUTE], req[VALUES] = route, values or false
-    local ok, value = xpcall(invoke, catch, route.handler, req, values, route.count)
-    if ok and type(value) == "string" then
+    value = invoke(route.handler, req, values, route.count)
+    local kind = type(value)
+    if kind == "string" then
       C.http_response_send(pointer, serial, 200, TYPE_TEXT, nil, 0, value, #value)
       return
+    elseif kind == "table" and not is_response(value) then
+      task.encoding = true
+      local text = encode(value)
+      task.encoding = false
+      C.http_response_send(pointer, serial, 200, TYPE_JSON, nil, 0, text, #text)
+      return
     end
-    if ok then ok, value = xpcall(to_response, catch, req, value) end
-    if not ok then value = error_response(req, value) end
-    if value then answer(req, value) end
-    return
+  else
+    req[ROUTE], req[VALUES] = route or false, route and values or false
+    value = produce(req, method, values)
   end
-  req[ROUTE], req[VALUES] = route or false, route and values or false
-  serve_long(req, method, values)
+  respond(task, req, to_response(req, value))
 end
 
 --- The body of a request coroutine: serves the request it is resumed for, then waits for another.
@@ -274,14 +307,17 @@ end
 function dispatch.body(slot, release)
   local task = scheduler.adopt(scheduler.running())
   local state = abi.state
+  tasks[slot] = task
+  function task.failed(value) dispatch.failed(slot, value, release) end
   while true do
     serve(task)
-    if task.cancelled then task.cancelled = nil end
-    task.serial = 0
-    task.sleep = nil
+    task.serial, task.request, task.cancelled, task.sleep = 0, nil, nil, nil
     scheduler.current = nil
     local count = state.idle_count
-    if count >= state.idle_limit then return release(slot) end
+    if count >= state.idle_limit then
+      tasks[slot] = nil
+      return release(slot)
+    end
     state.idle[count] = slot
     state.idle_count = count + 1
     scheduler.yield()

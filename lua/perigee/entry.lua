@@ -28,7 +28,10 @@ function entry.open(address, release)
   abi.open(address)
   local C, state = abi.C, abi.state
   scheduler.open({
-    now = function() return C.script_now() end,
+    now = function()
+      local now = C.script_now()
+      return now -- and not as a tail call, which LuaJIT would not record
+    end,
     timer_set = function(delay) C.script_timer_set(state, delay) end,
     wake_soon = function() state.ready = 1 end,
   })
@@ -38,6 +41,7 @@ function entry.open(address, release)
   return {
     start = start,
     serve = function(slot) return require("perigee.dispatch").body(slot, release) end,
+    failed = function(slot, value) require("perigee.dispatch").failed(slot, value, release) end,
     cancel = function(serial, why) require("perigee.dispatch").cancel(serial, why) end,
     writable = function(serial) require("perigee.dispatch").writable(serial) end,
     tick = scheduler.tick,

@@ -14,9 +14,7 @@ codec.encode_sparse_array(true)
 --- A Lua value as JSON text. Raises on what JSON cannot say (functions, NaN, mixed tables).
 ---@param value any
 ---@return string
-function json.encode(value)
-  return codec.encode(value)
-end
+json.encode = codec.encode
 
 --- The value of JSON text.
 ---@param text string

@@ -92,7 +92,8 @@ function methods:all_headers()
   local name, value = ffi.new("const char *[1]"), ffi.new("const char *[1]")
   local name_size, value_size = ffi.new("size_t[1]"), ffi.new("size_t[1]")
   local index = 0
-  while C.http_request_header_at(self[POINTER], self[SERIAL], index, name, name_size, value, value_size) == 1 do
+  while C.http_request_header_at(self[POINTER], self[SERIAL], index, name, name_size, value,
+      value_size) == 1 do
     index = index + 1
     list[index] = { name = ffi_string(name[0], name_size[0]), value = ffi_string(value[0], value_size[0]) }
   end
@@ -241,7 +242,8 @@ end
 ---@param serial number its serial while it lives
 ---@return perigee.Request
 function request.new(pointer, serial)
-  return setmetatable({ pointer, serial, false, false }, request_mt)
+  local self = setmetatable({ pointer, serial, false, false }, request_mt)
+  return self -- and not as a tail call, which LuaJIT would not record
 end
 
 return request

@@ -7,6 +7,7 @@
 --- All waiting in Perigee ends here, so this is the one place where a task is cancelled.
 local caller = require "perigee.caller"
 local log = require "perigee.log"
+local traceback = require "perigee.traceback"
 
 local create, raw_resume, raw_wrap = coroutine.create, coroutine.resume, coroutine.wrap
 local raw_yield, running = coroutine.yield, coroutine.running
@@ -22,7 +23,9 @@ local scheduler = {
 ---@field serial number of the request it serves, 0 for none
 ---@field parked boolean
 ---@field cancelled any the error every wait raises from now on
+---@field encoding boolean|nil while what the handler returned is made into JSON
 ---@field sleep table|nil its entry in the heap of sleepers
+---@field failed fun(value: any)|nil called when the coroutine dies of an error; default: logged
 
 local PARK = setmetatable({}, { __tostring = function() return "perigee: a task waits" end })
 
@@ -50,24 +53,31 @@ function scheduler.adopt(co)
   return { coroutine = co, serial = 0, parked = false, cancelled = nil, sleep = nil }
 end
 
+--- Tells whoever answers for a task that it died of an error.
+local function died(task, value)
+  if task.failed then return task.failed(value) end
+  if scheduler.is_cancelled(value) then return end
+  log.error("in a task: %s", traceback.text(traceback.of(task.coroutine, value)))
+end
+
 local function resume(task, ok, value)
   local previous = scheduler.current
   scheduler.current = task
-  local alive, message = raw_resume(task.coroutine, ok, value)
+  local alive, problem = raw_resume(task.coroutine, ok, value)
   scheduler.current = previous
-  if not alive then log.error("in Perigee itself: %s", tostring(message)) end
+  if not alive then died(task, problem) end
 end
 
 --- Runs `fn(...)` as a new task, up to its first wait, before this returns.
----@param fn fun(...) whose errors are its own to catch
+---@param fn fun(...) its errors are logged
 ---@return perigee.Task
 function scheduler.spawn(fn, ...)
   local task = scheduler.adopt(create(fn))
   local previous = scheduler.current
   scheduler.current = task
-  local alive, message = raw_resume(task.coroutine, ...)
+  local alive, problem = raw_resume(task.coroutine, ...)
   scheduler.current = previous
-  if not alive then log.error("in a task: %s", tostring(message)) end
+  if not alive then died(task, problem) end
   return task
 end
 
@@ -170,7 +180,7 @@ end
 --- Waits. Yields.
 ---@param seconds number 0 or more; fractions count to the millisecond
 function scheduler.sleep(seconds)
-  if type(seconds) ~= "number" or not (seconds >= 0) then
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
     caller.fail("perigee.sleep: seconds must be a number, 0 or more, not %s", tostring(seconds))
   end
   local task = scheduler.current

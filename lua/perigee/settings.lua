@@ -147,7 +147,8 @@ function normalise.enum(setting, written)
   for _, value in ipairs(setting.values) do
     if written == value then return value end
   end
-  return nil, "one of " .. table.concat(setting.values, ", ") .. nearest.hint(tostring(written), setting.values)
+  return nil, "one of " .. table.concat(setting.values, ", ")
+    .. nearest.hint(tostring(written), setting.values)
 end
 
 function normalise.string(_, written)

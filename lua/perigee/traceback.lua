@@ -26,26 +26,47 @@ end
 
 --- Drops the frames of Perigee's own modules and of the calls that led into them.
 ---@param text string as debug.traceback makes it
----@return string
+---@return string # "" when no frame is left that says anything
 function traceback.trim(text)
-  local kept = {}
+  local kept, telling = {}, false
   for line in text:gmatch("[^\n]+") do
-    local place = line:match("^\t(.-):%d+: in ")
+    local place = line:match("^\t([^%[].-): in ")
+    place = place and place:gsub(":%d+$", "")
     local ours = place and caller.is_ours("@" .. place)
     local plumbing = line:find("^\t%[C%]: in function 'x?pcall'") or line:find("^\t%[C%]: at 0x")
       or line:find("^\t%[builtin[^%]]*%]: in function 'x?pcall'")
     if not ours and not plumbing then kept[#kept + 1] = line end
+    telling = telling or place ~= nil and not ours
   end
-  if #kept == 1 and kept[1] == "stack traceback:" then return "" end
+  if not telling then return "" end
   return table.concat(kept, "\n")
+end
+
+local function is_quiet(value)
+  local mt = getmetatable(value)
+  return mt == fault_mt or type(mt) == "table" and mt.quiet
 end
 
 --- Message handler for xpcall. Errors that are part of the flow (http.abort, cancellation: their
 --- metatable says `quiet`) pass as they are, all others become a perigee.Fault.
 function traceback.handler(value)
-  local mt = getmetatable(value)
-  if mt == fault_mt or type(mt) == "table" and mt.quiet then return value end
+  if is_quiet(value) then return value end
   return setmetatable({ error = value, traceback = traceback.trim(debug.traceback("", 2)) }, fault_mt)
+end
+
+--- The same for the error that a coroutine died of.
+---@param co thread
+---@param value any
+---@return perigee.Fault|any
+function traceback.of(co, value)
+  if is_quiet(value) then return value end
+  local text = traceback.trim(debug.traceback(co, ""))
+  -- LuaJIT knows the line of every frame but the innermost, which the message tells
+  local place, line = traceback.message(value):match("^([^\n]-):(%d+): ")
+  if place then
+    text = text:gsub("^(stack traceback:\n\t" .. place:gsub("%p", "%%%0") .. ")(: in )", "%1:" .. line .. "%2")
+  end
+  return setmetatable({ error = value, traceback = text }, fault_mt)
 end
 
 --- What was raised, taken out of its fault.
