@@ -159,7 +159,8 @@ app:get("/deaf", function()
   os.execute "sh -c 'trap \"\" TERM HUP INT; sleep 998; sleep 998' &"
   return "started\n"
 end)]]), flags = { "--workers", "2" }, binary = host.release_binary }
-    local before = #server:wait_processes(#server:processes())
+    server:wait_version("v1", 2)
+    local before = #server:processes()
     assert.equal("started\n", server:get("/sleeper").body)
     assert.equal("started\n", server:get("/deaf").body)
     wait.till(5, "the grandchildren", function() return #server:processes() >= before + 3 end)

@@ -27,6 +27,7 @@ local words = ""      -- what the instances of the last finished spec said
 
 local start_patience = 20 -- seconds for a sanitized binary on a busy machine
 local lines_shown = 60
+local line_shown = 300 -- bytes
 
 local root = uv.cwd()
 
@@ -396,9 +397,12 @@ end
 function host.last_words()
   local parts = {}
   for _, self in ipairs(instances) do
-    local from = math.max(1, #self.lines - lines_shown + 1)
-    parts[#parts + 1] = ("---- pid %d, status %s\n%s\n----\n"):format(self.pid or 0, tostring(self.status),
-      table.concat(self.lines, "\n", from))
+    local last = {}
+    for i = math.max(1, #self.lines - lines_shown + 1), #self.lines do
+      last[#last + 1] = self.lines[i]:sub(1, line_shown)
+    end
+    parts[#parts + 1] = ("---- pid %d, status %s\n%s\n----\n"):format(self.pid or 0,
+      tostring(self.status), table.concat(last, "\n"))
   end
   return #parts > 0 and table.concat(parts) or words
 end
