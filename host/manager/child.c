@@ -357,15 +357,21 @@ static void happen(struct child *child, enum child_event event)
 
 /* --- what happens to it ----------------------------------------------------------------------- */
 
+static void read_messages(struct child *child);
+
 void child_check_exit(struct child *child)
 {
 	struct manager *manager = child->manager;
 	siginfo_t status = {0};
 
-	if (child->pidfd < 0 ||
-		waitid(P_PIDFD, (id_t)child->pidfd, &status, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+	if (child->pidfd < 0 || child->ended)
+		return;
+	if (waitid(P_PIDFD, (id_t)child->pidfd, &status, WEXITED | WNOHANG | WNOWAIT) != 0 ||
 		status.si_pid == 0)
 		return;
+	/* Its last messages may tell why; that it was ready, it is too late to believe. */
+	child->ended = true;
+	read_messages(child);
 	/* The rest of its group, while the unreaped leader keeps the number ours. */
 	(void)kill(-child->pid, SIGKILL);
 	(void)waitid(P_PIDFD, (id_t)child->pidfd, &status, WEXITED | WNOHANG);
@@ -415,7 +421,8 @@ void child_on_fork_failed(struct child *child, int code)
 
 void child_on_ready(struct child *child)
 {
-	happen(child, CHILD_EVENT_READY);
+	if (!child->ended)
+		happen(child, CHILD_EVENT_READY);
 }
 
 void child_on_refused(struct child *child, const char *text, size_t size)
@@ -452,13 +459,10 @@ void child_kill(struct child *child, enum child_fate fate)
 
 /* --- making it -------------------------------------------------------------------------------- */
 
-static void on_control(uv_poll_t *handle, int status, int events)
+static void read_messages(struct child *child)
 {
-	struct child *child = handle->data;
 	struct manager *manager = child->manager;
 
-	(void)status;
-	(void)events;
 	while (child->state != CHILD_GONE) {
 		struct wire_message message;
 		int fds[FD_PASS_MAX];
@@ -474,11 +478,19 @@ static void on_control(uv_poll_t *handle, int status, int events)
 					"cannot understand the %s of generation %u: %s",
 					wire_role_names[child->role], child->generation->number,
 					strerror(errno));
-			(void)uv_poll_stop(handle); /* what it becomes, its pidfd tells */
+			(void)uv_poll_stop(
+				&child->control_poll); /* what it becomes, its pidfd tells */
 			return;
 		}
 		manager_on_message(manager, child, &message, fds, count);
 	}
+}
+
+static void on_control(uv_poll_t *handle, int status, int events)
+{
+	(void)status;
+	(void)events;
+	read_messages(handle->data);
 }
 
 /* The descriptors a child is born with, its ends of what the manager keeps the other ends of. */

@@ -64,6 +64,7 @@ struct child {
 	struct shm_seat *beats; /* that seat, or NULL */
 	bool retiring; /* drained because its slot goes: its accept queue is its own to empty */
 
+	bool ended;            /* the kernel said so; what it said before may still be read */
 	pid_t pid;             /* 0 while ordered */
 	uint64_t started;      /* clock_now() of the order or exec */
 	uint64_t ready;        /* clock_now() of its ready message; 0 before */

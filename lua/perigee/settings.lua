@@ -174,6 +174,11 @@ function normalise.list(_, written)
 end
 
 local function show(value)
+  if type(value) == "table" then
+    local shown = {}
+    for i, element in ipairs(value) do shown[i] = show(element) end
+    return table.concat(shown, ", ")
+  end
   return type(value) == "string" and ("%q"):format(value) or tostring(value)
 end
 
