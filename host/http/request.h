@@ -104,6 +104,15 @@ void http_exchange_reset(struct http_exchange *exchange);
 /* Ends the request and gives the exchange back to the pool. */
 void http_exchange_free(struct http_exchange *exchange);
 
+/* Notes what the request is to be answered with instead of being served. Returns -1. */
+static inline int http_exchange_refuse(
+	struct http_exchange *exchange, int status, const char *reason)
+{
+	exchange->refusal = status;
+	exchange->reason = reason;
+	return -1;
+}
+
 /* Whether the handler has been given the request and has not answered it in full. */
 static inline bool http_exchange_is_open(const struct http_exchange *exchange)
 {

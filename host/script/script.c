@@ -93,7 +93,8 @@ static void events_deliver(struct script *script)
 /* The oldest call whose function has ended, or NULL. */
 static struct script_call *call_finished(struct script *script)
 {
-	LIST_EACH (node, &script->calls) {
+	LIST_EACH(node, &script->calls)
+	{
 		struct script_call *call = LIST_ENTRY(node, struct script_call, node);
 
 		if (call->finished)
@@ -243,8 +244,7 @@ void script_timer_set(struct script_state *state, double delay)
 		delay = 1e15;
 	/* The loop's clock has whole milliseconds, cut off: one more, or it would fire early. */
 	uv_update_time(script->loop);
-	(void)uv_timer_start(
-		&script->timer, timer_on, delay == 0 ? 0 : (uint64_t)delay + 1, 0);
+	(void)uv_timer_start(&script->timer, timer_on, delay == 0 ? 0 : (uint64_t)delay + 1, 0);
 }
 
 /* ── Opening ─────────────────────────────────────────────────────────────────────────────── */
@@ -431,7 +431,8 @@ void script_close(struct script *script)
 {
 	lua_close(script->lua);
 	timer_close(script);
-	LIST_EACH (node, &script->calls) {
+	LIST_EACH(node, &script->calls)
+	{
 		struct script_call *call = LIST_ENTRY(node, struct script_call, node);
 
 		buffer_free(&call->text);
@@ -566,7 +567,8 @@ static int run_failed(struct run *run, const char *module, const char *function,
 	int size = snprintf(text, sizeof text, "%s.%s %s", module, function, why);
 
 	run->text->size = 0;
-	(void)buffer_add(run->text, text, (size_t)size < sizeof text ? (size_t)size : sizeof text - 1);
+	(void)buffer_add(
+		run->text, text, (size_t)size < sizeof text ? (size_t)size : sizeof text - 1);
 	return -1;
 }
 
@@ -621,7 +623,8 @@ int script_check_loop(struct script *script, struct error *error)
 	script_leave(script);
 	if (result == 0 && script->loop->active_reqs.count != 0) {
 		result = error_set(error, EBUSY,
-			"%u operations (files, names, writes) are still under way in the main process; "
+			"%u operations (files, names, writes) are still under way in the main "
+			"process; "
 			"wait for their end in the hook that started them",
 			script->loop->active_reqs.count);
 	}

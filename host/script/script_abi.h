@@ -16,8 +16,8 @@ struct script_state {
 	struct http_request *current; /* the request a coroutine is being resumed for */
 	uint32_t *idle;               /* numbers of the coroutines that wait for a request */
 	uint32_t idle_count;          /* used entries of idle; there is room for every coroutine */
-	uint32_t idle_limit;          /* above it a coroutine that is done ends instead of waiting */
-	uint32_t ready;               /* not 0: coroutines are to be resumed once Lua has returned */
+	uint32_t idle_limit; /* above it a coroutine that is done ends instead of waiting */
+	uint32_t ready;      /* not 0: coroutines are to be resumed once Lua has returned */
 };
 
 /* Has the scheduler's tick called in `delay` milliseconds; a negative one means never. Replaces

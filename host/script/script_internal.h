@@ -21,11 +21,7 @@
 #include "script/script_abi.h"
 #pragma GCC visibility pop
 
-enum script_event_kind {
-	SCRIPT_EVENT_REQUEST = 1,
-	SCRIPT_EVENT_CANCEL,
-	SCRIPT_EVENT_WRITABLE
-};
+enum script_event_kind { SCRIPT_EVENT_REQUEST = 1, SCRIPT_EVENT_CANCEL, SCRIPT_EVENT_WRITABLE };
 
 struct script_event {
 	enum script_event_kind kind;
@@ -56,17 +52,13 @@ struct script_thread {
 	uint32_t next_free; /* slot, while this one is free */
 };
 
-enum script_timer {
-	SCRIPT_TIMER_NONE = 0,
-	SCRIPT_TIMER_OPEN,
-	SCRIPT_TIMER_CLOSING
-};
+enum script_timer { SCRIPT_TIMER_NONE = 0, SCRIPT_TIMER_OPEN, SCRIPT_TIMER_CLOSING };
 
 struct script {
-	struct script_state state;       /* first, so that the FFI's pointer is ours too */
-	lua_State *lua;                  /* main state */
+	struct script_state state; /* first, so that the FFI's pointer is ours too */
+	lua_State *lua;            /* main state */
 	uv_loop_t *loop;
-	uv_timer_t timer;                /* the scheduler's one timer; on `loop` */
+	uv_timer_t timer; /* the scheduler's one timer; on `loop` */
 	enum script_timer timer_state;
 	unsigned depth;                  /* entries into Lua that have not returned; 0 or 1 */
 	bool leaving;                    /* a script_leave is handing things over */
@@ -74,9 +66,9 @@ struct script {
 	struct script_thread *threads;   /* coroutines for requests, by slot number */
 	uint32_t thread_count;           /* entries of `threads` and of state.idle */
 	uint32_t thread_capacity;
-	uint32_t free_slot;              /* first free entry of `threads`, or SCRIPT_NO_SLOT */
-	struct list calls;               /* script_call, oldest first */
-	struct script_event *events;     /* what came while Lua was running, in order */
+	uint32_t free_slot;          /* first free entry of `threads`, or SCRIPT_NO_SLOT */
+	struct list calls;           /* script_call, oldest first */
+	struct script_event *events; /* what came while Lua was running, in order */
 	size_t event_count;
 	size_t event_capacity;
 };
@@ -91,7 +83,8 @@ void script_leave(struct script *script);
 void script_event_add(struct script *script, struct script_event event);
 
 /* Calls functions[function] with the `arguments` on top of the stack, which are removed; a result
- * is left when `results` is 1. Between enter and leave. Returns 0, or -1 after logging the error. */
+ * is left when `results` is 1. Between enter and leave. Returns 0, or -1 after logging the error.
+ */
 int script_call(struct script *script, enum script_function function, int arguments, int results);
 
 /* Delivers one event to Lua. Only with depth 0. */

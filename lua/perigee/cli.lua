@@ -21,11 +21,18 @@ local cli = {}
 local USAGE, FAILURE, SUCCESS = 2, 1, 0
 local SYSTEMD_FIRST_FD = 3 -- sd_listen_fds(3)
 
---- An error in what was typed.
-local usage_mt = { quiet = true, __tostring = function(self) return self.text end }
+--- An error that says all in its text; with `command` it is about what was typed.
+local told_mt = { quiet = true, __tostring = function(self) return self.text end }
 
 local function usage_error(text, command)
-  error(setmetatable({ text = text, command = command }, usage_mt), 0)
+  error(setmetatable({ text = text, command = command or "", status = USAGE }, told_mt), 0)
+end
+
+--- Calls a function whose errors need no traceback.
+local function tell_errors(fn, ...)
+  local ok, result = pcall(fn, ...)
+  if ok then return result end
+  error(setmetatable({ text = tostring(result), status = FAILURE }, told_mt), 0)
 end
 
 -- ── The parser ───────────────────────────────────────────────────────────────────────────────
@@ -81,7 +88,7 @@ local function build_parser()
   local check = parser:command("check", "Load an app and its settings; say what is wrong with them.")
   local routes = parser:command("routes", "List an app's routes.")
   for _, command in ipairs { serve, check, routes } do
-    command:argument("app", "a Lua file that returns an app, or a folder with app.lua"):argname("APP")
+    command:argument("APP", "a Lua file that returns an app, or a folder with app.lua"):target("app")
     add_settings(command)
   end
   return parser, { serve = serve, check = check, routes = routes }
@@ -202,7 +209,7 @@ local function run(arguments, environment)
   end
   local ok, given = pcall(cli.given, result, environment)
   if not ok then usage_error(given, result.command) end
-  local path = boot.find_app(result.app)
+  local path = tell_errors(boot.find_app, result.app)
   return commands[result.command](given, path)
 end
 
@@ -214,10 +221,12 @@ end
 function cli.main(arguments, environment)
   local ok, status, block = xpcall(run, traceback.handler, arguments, environment or uv.os_environ())
   if ok then return status, block end
-  if getmetatable(status) == usage_mt then
-    local command = status.command and " " .. status.command or ""
-    io.stderr:write("perigee: ", status.text, "\nTry 'perigee", command, " --help'.\n")
-    return USAGE
+  if getmetatable(status) == told_mt then
+    io.stderr:write("perigee: ", status.text, "\n")
+    if status.command then
+      io.stderr:write("Try 'perigee ", status.command, status.command ~= "" and " " or "", "--help'.\n")
+    end
+    return status.status
   end
   io.stderr:write("perigee: ", traceback.text(status), "\n")
   return FAILURE

@@ -80,7 +80,8 @@ function headers_mt.__newindex(self, name, value)
 end
 
 function getters.headers(self)
-  return setmetatable({ self }, headers_mt)
+  local headers = setmetatable({ self }, headers_mt)
+  return headers
 end
 
 --- All headers in the order they came.

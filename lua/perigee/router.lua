@@ -26,7 +26,7 @@ local router = {}
 
 -- ── Parameter types: (segment) → value, or nil when it does not fit; `ext` gives two ──────────
 
-local EXACT = 2 ^ 53 -- up to here a number holds every integer
+local EXACT = 2 ^ 53 -- below it a number is one integer only
 
 --- Whether every byte from `first` on is a digit, and there is one.
 local function digits(text, first, last)
@@ -41,7 +41,7 @@ end
 local function match_int(text)
   if not digits(text, byte(text) == 45 and 2 or 1, #text) then return nil end -- 45: "-"
   local value = tonumber(text)
-  if value > EXACT or value < -EXACT then return nil end
+  if value >= EXACT or value <= -EXACT then return nil end
   return value
 end
 

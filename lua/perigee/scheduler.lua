@@ -86,8 +86,8 @@ end
 function scheduler.park()
   local task = scheduler.current
   if not task then
-    caller.fail("this would have to wait, and only a handler, a listener or a task can: "
-      .. "code at load time and libuv callbacks cannot")
+    caller.fail("this has to wait, which handlers and listeners can, but not a libuv callback "
+      .. "(or a file that is only being checked)")
   end
   if task.cancelled then error(task.cancelled, 0) end
   local serial = task.serial

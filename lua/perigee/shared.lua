@@ -31,6 +31,14 @@ end
 
 local kinds = {}
 
+--- Raises at the caller's place unless a value can be stored.
+local function check(self, value, what)
+  if not kinds[self.kind].is(value) then
+    caller.fail("%s of the shared value '%s': it takes %s, not %s", what, self.name,
+      kinds[self.kind].wanted, tostring(value))
+  end
+end
+
 kinds.int64 = {
   initial = 0,
   bits = function(number) return ffi.cast("int64_t", number) end,
@@ -42,9 +50,15 @@ kinds.int64 = {
   methods = {
     --- The number now: a Lua number up to 2^53, an int64_t beyond.
     get = function(self) return plain(C.shm_value_get_int64(self.cell)) end,
-    set = function(self, number) C.shm_value_set_int64(self.cell, number) end,
+    set = function(self, number)
+      check(self, number, "set")
+      C.shm_value_set_int64(self.cell, number)
+    end,
     --- Adds at once for all processes; returns the new number.
-    add = function(self, number) return plain(C.shm_value_add_int64(self.cell, number)) end,
+    add = function(self, number)
+      check(self, number, "add")
+      return plain(C.shm_value_add_int64(self.cell, number))
+    end,
   },
 }
 
@@ -59,8 +73,14 @@ kinds.double = {
   wanted = "a number",
   methods = {
     get = function(self) return C.shm_value_get_double(self.cell) end,
-    set = function(self, number) C.shm_value_set_double(self.cell, number) end,
-    add = function(self, number) return C.shm_value_add_double(self.cell, number) end,
+    set = function(self, number)
+      check(self, number, "set")
+      C.shm_value_set_double(self.cell, number)
+    end,
+    add = function(self, number)
+      check(self, number, "add")
+      return C.shm_value_add_double(self.cell, number)
+    end,
   },
 }
 
@@ -71,7 +91,10 @@ kinds.bool = {
   wanted = "true or false",
   methods = {
     get = function(self) return C.shm_value_get_int64(self.cell) ~= 0 end,
-    set = function(self, value) C.shm_value_set_int64(self.cell, value and 1 or 0) end,
+    set = function(self, value)
+      check(self, value, "set")
+      C.shm_value_set_int64(self.cell, value and 1 or 0)
+    end,
   },
 }
 
@@ -130,14 +153,10 @@ function shared.value(name, kind, options)
     object.cell = initial
     return setmetatable(object, kinds[kind].local_mt)
   end
-  local create = phase.can_share()
-  local cell = C.shm_value_open(name, kind, kinds[kind].bits(initial), create and 1 or 0)
+  local create = phase.can_share() and 1 or 0
+  local cell = C.shm_value_open(name, kind, kinds[kind].bits(initial), create)
   if cell == nil then
-    local why = ffi.string(C.shm_last_error())
-    if not create then
-      why = why .. "; shared objects are made in the main process: in a main_process_start listener"
-    end
-    caller.fail("perigee.shared.value('%s'): %s", name, why)
+    caller.fail("perigee.shared.value('%s'): %s", name, ffi.string(C.shm_last_error()))
   end
   object.cell = cell
   return setmetatable(object, kinds[kind].mt)

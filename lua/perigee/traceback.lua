@@ -34,7 +34,7 @@ function traceback.trim(text)
     place = place and place:gsub(":%d+$", "")
     local ours = place and caller.is_ours("@" .. place)
     local plumbing = line:find("^\t%[C%]: in function 'x?pcall'") or line:find("^\t%[C%]: at 0x")
-      or line:find("^\t%[builtin[^%]]*%]: in function 'x?pcall'")
+      or line == "\t[C]: in function 'error'" or line == "\t[C]: in function 'require'"
     if not ours and not plumbing then kept[#kept + 1] = line end
     telling = telling or place ~= nil and not ours
   end
@@ -64,7 +64,8 @@ function traceback.of(co, value)
   -- LuaJIT knows the line of every frame but the innermost, which the message tells
   local place, line = traceback.message(value):match("^([^\n]-):(%d+): ")
   if place then
-    text = text:gsub("^(stack traceback:\n\t" .. place:gsub("%p", "%%%0") .. ")(: in )", "%1:" .. line .. "%2")
+    local innermost = "^(stack traceback:\n\t" .. place:gsub("%p", "%%%0") .. ")(: in )"
+    text = text:gsub(innermost, "%1:" .. line .. "%2")
   end
   return setmetatable({ error = value, traceback = text }, fault_mt)
 end

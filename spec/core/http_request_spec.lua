@@ -153,6 +153,7 @@ describe("http: a request", function()
     { 417, "an unknown expectation", POST .. "Expect: miracles\r\n\r\n" },
     { 400, "a folded header", GET .. "Host: a\r\nX: b\r\n c\r\n\r\n" },
     { 400, "a folded header with a tab", GET .. "Host: a\r\nX: b\r\n\tc\r\n\r\n" },
+    { 400, "an empty header that is folded", GET .. "Host: a\r\nX:\r\n b\r\n\r\n" },
     { 400, "a folded first line", GET .. " Host: a\r\n\r\n" },
     { 400, "a blank before the colon", GET .. "Host : a\r\n\r\n" },
     { 400, "a header without colon", GET .. "Host\r\n\r\n" },

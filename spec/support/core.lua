@@ -60,7 +60,7 @@ ssize_t write(int fd, const void *data, size_t size);
 ssize_t read(int fd, void *data, size_t size);
 ]]
 
-local core = { lib = ffi.load(os.getenv "PERIGEE_CORE" or "build/debug/libperigee_core.so") }
+local core = { lib = ffi.load(os.getenv "PERIGEE_CORE" or "build/asan-ubsan/libperigee_core.so") }
 
 --- A zeroed `struct error`, and its text.
 function core.error()

@@ -292,7 +292,7 @@ end
 local host = {}
 host.__index = host
 
-local program = os.getenv "PERIGEE_HTTP_HOST" or "build/debug/http_host"
+local program = os.getenv "PERIGEE_HTTP_HOST" or "build/asan-ubsan/http_host"
 
 local function command_line(settings, wrap)
   local arguments = {}
@@ -330,7 +330,9 @@ function raw.host(settings, fds, wrap)
   for _, fd in ipairs(fds or {}) do
     stdio[#stdio + 1] = fd
   end
-  self.process = assert(uv.spawn(command, { args = arguments, stdio = stdio },
+  -- Not LD_PRELOAD: that is for the sanitized library which another spec loads into this Lua.
+  local environment = { "PATH=" .. os.getenv "PATH", "ASAN_OPTIONS=detect_leaks=1:exitcode=99" }
+  self.process = assert(uv.spawn(command, { args = arguments, stdio = stdio, env = environment },
     function(code, signal)
       self.code, self.signal = code, signal
     end))

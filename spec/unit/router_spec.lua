@@ -1,0 +1,143 @@
+local router = require "perigee.router"
+
+local function make(list)
+  local routes = router.new()
+  for _, row in ipairs(list) do
+    local methods = {}
+    for method in row[1]:gmatch("%a+") do methods[#methods + 1] = method end
+    routes:add { methods = methods, pattern = row[2], handler = print,
+      place = "app.lua:" .. #routes.routes + 1 }
+  end
+  routes:compile()
+  return routes
+end
+
+--- The pattern that answers, and the values.
+local function match(routes, method, path)
+  local route, values = routes:match(method, path)
+  return route and route.pattern, values
+end
+
+describe("a router", function()
+  it("finds paths without parameters, with or without a slash at the end", function()
+    local routes = make { { "GET", "/" }, { "GET", "/a/b" } }
+    assert.equal("/", match(routes, "GET", "/"))
+    assert.equal("/a/b", match(routes, "GET", "/a/b"))
+    assert.equal("/a/b", match(routes, "GET", "/a/b/"))
+    assert.is_nil(match(routes, "GET", "/a"))
+    assert.is_nil(match(routes, "GET", "/a//b"))
+  end)
+
+  local accepted = {
+    int = { ["7"] = 7, ["-12"] = -12, ["007"] = 7, ["9007199254740991"] = 2 ^ 53 - 1 },
+    float = { ["1"] = 1, ["-1.5"] = -1.5, [".5"] = 0.5, ["2."] = 2 },
+    str = { ["a b"] = "a b", ["-"] = "-" },
+    alpha = { Abc = "Abc" },
+    slug = { ["a-1-b"] = "a-1-b", a = "a" },
+    uuid = { ["123e4567-e89b-12d3-A456-426614174000"] = "123e4567-e89b-12d3-A456-426614174000" },
+    ymd = { ["2024-02-29"] = "2024-02-29", ["1999-12-31"] = "1999-12-31" },
+    path = { ["a/b/c"] = "a/b/c", a = "a" },
+  }
+  local refused = {
+    int = { "", "x", "1.0", "0x10", "1e3", "--1", "-", " 1", "9007199254740992" },
+    float = { ".", "-", "1e3", "0x1", "1.2.3", "inf", "nan" },
+    str = { "" },
+    alpha = { "a1", "é" },
+    slug = { "A", "-a", "a-", "a--b", "a_b" },
+    uuid = { "123e4567-e89b-12d3-a456-42661417400", "123e4567xe89b-12d3-a456-426614174000" },
+    ymd = { "2023-02-29", "2024-13-01", "2024-00-10", "2024-1-01", "1900-02-29", "2024-04-31" },
+    path = { "" },
+  }
+  for kind, values in pairs(accepted) do
+    it("takes what is " .. kind, function()
+      local routes = make { { "GET", "/x/<v:" .. kind .. ">" } }
+      for text, value in pairs(values) do
+        local found, got = match(routes, "GET", "/x/" .. text)
+        assert.equal("/x/<v:" .. kind .. ">", found, text)
+        assert.equal(value, got[1])
+      end
+    end)
+    it("refuses what is not " .. kind, function()
+      local routes = make { { "GET", "/x/<v:" .. kind .. ">" } }
+      for _, text in ipairs(refused[kind]) do
+        assert.is_nil(match(routes, "GET", "/x/" .. text), text)
+      end
+    end)
+  end
+
+  it("splits an extension off", function()
+    local routes = make { { "GET", "/<file:ext>" } }
+    local _, values = match(routes, "GET", "/a.tar.gz")
+    assert.same({ "a.tar", "gz" }, values)
+    assert.is_nil(match(routes, "GET", "/.gz"))
+    assert.is_nil(match(routes, "GET", "/a."))
+  end)
+
+  it("prefers the more specific, and goes on when it leads nowhere", function()
+    local routes = make {
+      { "GET", "/u/<name>" }, { "GET", "/u/<id:int>" }, { "GET", "/u/me" },
+      { "GET", "/u/<id:int>/posts" }, { "GET", "/<rest:path>" }, { "GET", "/u/me/friends" },
+    }
+    assert.equal("/u/me", match(routes, "GET", "/u/me"))
+    assert.equal("/u/<id:int>", match(routes, "GET", "/u/5"))
+    assert.equal("/u/<name>", match(routes, "GET", "/u/joe"))
+    assert.equal("/u/<id:int>/posts", match(routes, "GET", "/u/5/posts"))
+    local found, values = match(routes, "GET", "/u/me/posts")
+    assert.equal("/<rest:path>", found)
+    assert.same({ "u/me/posts" }, values)
+  end)
+
+  it("looks on for a route that has the method", function()
+    local routes = make { { "GET", "/u/<id:int>" }, { "POST", "/u/<name>" }, { "PUT", "/u/5" } }
+    assert.equal("/u/<name>", match(routes, "POST", "/u/5"))
+    assert.equal("/u/<id:int>", match(routes, "GET", "/u/5"))
+  end)
+
+  it("answers HEAD by GET, and tells the methods a path has", function()
+    local routes = make { { "GET", "/a" }, { "PUT PATCH", "/a" }, { "DELETE", "/<x>" } }
+    assert.equal("/a", match(routes, "HEAD", "/a"))
+    local route, allow = routes:match("POST", "/a")
+    assert.is_nil(route)
+    assert.equal("DELETE, GET, HEAD, OPTIONS, PATCH, PUT", allow)
+    route, allow = routes:match("POST", "/a/b")
+    assert.is_nil(route)
+    assert.is_nil(allow)
+  end)
+
+  it("keeps an encoded slash in its segment", function()
+    local routes = make { { "GET", "/f/<name>/end" }, { "GET", "/f/a/b/end" } }
+    local found, values = match(routes, "GET", "/f/a\0b/end")
+    assert.equal("/f/<name>/end", found)
+    assert.same({ "a\0b" }, values)
+  end)
+
+  local bad = {
+    ["x"] = "a path starts with '/'",
+    ["/a b"] = "has no space",
+    ["/a?x"] = "has no space, '?'",
+    ["//"] = "'//' never matches",
+    ["/a//b"] = "'//' never matches",
+    ["/a<b>"] = "mixes text and a parameter",
+    ["/<b"] = "mixes text and a parameter",
+    ["/<1b>"] = "is no parameter",
+    ["/<>"] = "is no parameter",
+    ["/<b:itn>"] = "there is no parameter type 'itn'; did you mean 'int'?",
+    ["/<p:path>/x"] = "takes the rest of the path",
+    ["/<a>/<a>"] = "two parameters are called 'a'",
+  }
+  for pattern, message in pairs(bad) do
+    it(("refuses %q at the line that gave it"):format(pattern), function()
+      local ok, text = pcall(router.parse, pattern)
+      assert.is_false(ok)
+      assert.truthy(text:find(message, 1, true), text)
+      assert.truthy(text:find("router_spec.lua:%d+: "), text)
+    end)
+  end
+
+  it("names both places of two routes that collide", function()
+    local ok, text = pcall(make, { { "GET", "/u/<id:int>" }, { "GET", "/u/<number:int>/" } })
+    assert.is_false(ok)
+    local expected = "GET /u/<number:int>/ is there already: GET /u/<id:int>, made at app.lua:1"
+    assert.truthy(text:find(expected, 1, true), text)
+  end)
+end)
