@@ -182,7 +182,7 @@ static int unix_open(const struct listen_set *set, struct listen_address *addres
 			"cannot listen at \"unix:%s\": a path has 1 to %zu bytes", text,
 			sizeof name->sun_path - 1);
 	name->sun_family = AF_UNIX;
-	(void)strcpy(name->sun_path, path + 1);
+	memcpy(name->sun_path, path + 1, strlen(path + 1) + 1);
 	address->address_size = sizeof *name;
 	write_url(address);
 	if (unix_make_room(name, error) != 0)
@@ -195,7 +195,7 @@ static int unix_open(const struct listen_set *set, struct listen_address *addres
 		fd_close(&fd);
 		return -1;
 	}
-	(void)strcpy(address->path, name->sun_path);
+	memcpy(address->path, name->sun_path, strlen(name->sun_path) + 1);
 	address->path_inode = status.st_ino;
 	address->path_device = status.st_dev;
 	return fd;
