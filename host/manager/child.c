@@ -206,6 +206,15 @@ static void do_forked(struct child *child)
 		happen(child, CHILD_EVENT_REFUSED);
 }
 
+/* Its zygote does not obey: a hook of it hangs, or it is stopped. Nothing can be forked from it
+ * any more, so it goes, and what waits for it is told. */
+static void do_unobeyed(struct child *child)
+{
+	(void)uv_timer_stop(&child->deadline);
+	if (child->generation->zygote != NULL)
+		child_kill(child->generation->zygote, CHILD_FATE_STUCK);
+}
+
 static void do_lost(struct child *child)
 {
 	obituary(child);
@@ -273,7 +282,7 @@ static child_action *const actions[CHILD_STATE_COUNT][CHILD_EVENT_COUNT] = {
 			[CHILD_EVENT_DRAIN] = ignore,
 			[CHILD_EVENT_KILL] = ignore, /* its fate is set; do_forked sees it */
 			[CHILD_EVENT_STUCK] = ignore,
-			[CHILD_EVENT_DEADLINE] = ignore,
+			[CHILD_EVENT_DEADLINE] = do_unobeyed,
 			[CHILD_EVENT_EXIT] = ignore,
 		},
 	[CHILD_STARTING] =
@@ -473,7 +482,7 @@ static void read_messages(struct child *child)
 		if (result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			return;
 		if (result <= 0) {
-			if (result < 0)
+			if (result < 0 && errno != ECONNRESET)
 				sink_log(&manager->sink,
 					"cannot understand the %s of generation %u: %s",
 					wire_role_names[child->role], child->generation->number,
@@ -655,5 +664,6 @@ struct child *child_order_worker(
 	}
 	close_birth(&birth);
 	child_open(child);
+	enter(child, CHILD_ORDERED, generation->settings.start_timeout);
 	return child;
 }

@@ -57,14 +57,19 @@ void child_verdict(const struct child *child, char *text, size_t size)
 
 	child_label(child, label);
 	clock_duration(clock_now() - child->started, age, sizeof age);
-	used = snprintf(text, size, "%s pid %d ", label, (int)child->pid);
+	if (child->pid != 0)
+		used = snprintf(text, size, "%s pid %d ", label, (int)child->pid);
+	else
+		used = snprintf(text, size, "%s ", label);
 	if (used < 0 || (size_t)used >= size)
 		return;
 	text += used;
 	size -= (size_t)used;
 	describe_status(child, status, sizeof status);
 	if (child->fate == CHILD_FATE_STUCK)
-		(void)snprintf(text, size, "was stuck: no heartbeat; it %s after %s", status, age);
+		(void)snprintf(text, size, "was stuck: %s; it %s after %s",
+			child->role == WIRE_ROLE_ZYGOTE ? "it obeys no order" : "no heartbeat",
+			status, age);
 	else if (child->fate == CHILD_FATE_OVERDUE)
 		(void)snprintf(text, size,
 			"was overdue: not done within graceful_timeout; it %s "

@@ -23,8 +23,8 @@
 #include "manager/spawn.h"
 
 #define GUARDIAN_GROUPS_MAX 4096
-#define GUARDIAN_GRACE      1500 /* ms the children have to end by themselves */
-#define GUARDIAN_INSIST     1000 /* ms during which SIGKILL is repeated */
+#define GUARDIAN_GRACE      1000 /* ms the children have to end by themselves */
+#define GUARDIAN_INSIST     500  /* ms during which SIGKILL is repeated */
 #define GUARDIAN_STEP       20   /* ms between two looks */
 
 /* What crosses the pipe: a group to add, or, negative, one to remove. */

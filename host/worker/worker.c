@@ -16,7 +16,7 @@
 #include "worker/worker_settings.h"
 
 #define HEARTBEAT     1000 /* ms between two beats, at most */
-#define ORPHAN_FINISH 1000 /* ms to finish what is in flight once the manager is dead */
+#define ORPHAN_FINISH 700  /* ms to finish what is in flight once the manager is dead */
 
 struct worker {
 	const struct worker_birth *birth;
