@@ -253,7 +253,8 @@ static void settle_reading(struct http_connection *connection)
 		http_connection_wait_idle(connection);
 		return;
 	}
-	keep_waiting(connection, exchange->head_complete ? HTTP_WAIT_BODY : HTTP_WAIT_HEAD);
+	keep_waiting(connection,
+		exchange->begun && exchange->head_complete ? HTTP_WAIT_BODY : HTTP_WAIT_HEAD);
 }
 
 static void settle(struct http_connection *connection)

@@ -248,7 +248,8 @@ static const llhttp_settings_t settings = {
 
 /* ---- Feeding ------------------------------------------------------------------------------- */
 
-void http_parser_start(struct http_exchange *exchange)
+/* Makes the exchange expect the first byte of a request. */
+static void start_request(struct http_exchange *exchange)
 {
 	llhttp_init(&exchange->parser, HTTP_REQUEST, &settings);
 	exchange->parser.data = exchange;
@@ -262,7 +263,7 @@ void http_parser_start(struct http_exchange *exchange)
 	exchange->extension_bytes = 0;
 	exchange->placed = NULL;
 	exchange->refusal = 0;
-	exchange->begun = false;
+	exchange->begun = true;
 	exchange->in_value = true; /* the next name starts a field */
 	exchange->head_complete = false;
 	exchange->complete = false;
@@ -364,7 +365,8 @@ enum http_parsed http_parser_feed(
 	llhttp_errno_t code;
 
 	*used = size;
-	exchange->begun = true;
+	if (!exchange->begun)
+		start_request(exchange);
 	if (!exchange->head_complete) {
 		size_t before = exchange->head.size;
 

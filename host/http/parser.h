@@ -12,9 +12,6 @@ enum http_parsed {
 	HTTP_PARSED_ERROR     /* exchange->refusal and ->reason say what to answer */
 };
 
-/* Makes the exchange expect the first byte of a request. */
-void http_parser_start(struct http_exchange *exchange);
-
 /*
  * Parses from `data` and says in *used how many bytes belong to this request. After
  * HTTP_PARSED_REQUEST the view may point into `data`; after HTTP_PARSED_MORE nothing does.

@@ -14,7 +14,6 @@
 
 #include "http/connection.h"
 #include "http/export.h"
-#include "http/parser.h"
 
 #define SLAB_COUNT  16   /* exchanges taken from malloc at once */
 #define KEPT_COUNT  64   /* free exchanges that keep their buffers */
@@ -65,7 +64,7 @@ struct http_exchange *http_exchange_new(struct http_connection *connection)
 	pool.free_count--;
 	exchange->connection = connection;
 	exchange->ip[0] = '\0';
-	http_parser_start(exchange);
+	exchange->begun = false;
 	return exchange;
 }
 
@@ -95,7 +94,7 @@ void http_exchange_reset(struct http_exchange *exchange)
 	if (exchange->arena.blocks != NULL)
 		arena_reset(&exchange->arena);
 	list_remove(&exchange->ready);
-	http_parser_start(exchange);
+	exchange->begun = false;
 }
 
 void http_exchange_free(struct http_exchange *exchange)

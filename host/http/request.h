@@ -76,7 +76,7 @@ struct http_exchange {
 	int refusal;        /* status of the error found, 0 for none */
 	const char *reason; /* a sentence to it */
 	char last_byte;     /* of the lines checked so far */
-	bool begun;         /* a byte of it was read */
+	bool begun;         /* a byte of it was read; until then the parser's fields mean nothing */
 	bool in_value;      /* the parser is in a field's value, not its name */
 	bool head_complete;
 	bool complete;

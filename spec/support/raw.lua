@@ -149,7 +149,8 @@ end
 --- Of a paused connection that the server has closed: whether that was a reset. Not through
 -- libuv, which reports the end and drops the error when both have come.
 function connection:was_reset()
-  local buffer, size = ffi.new "char[65536]", nil
+  local buffer = ffi.new "char[65536]"
+  local size
   repeat
     size = ffi.C.recv(self.tcp:fileno(), buffer, 65536, 0)
   until size <= 0
