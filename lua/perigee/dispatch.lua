@@ -61,13 +61,22 @@ local function to_response(req, value)
     describe(req), value == nil and "nil" or "a " .. type(value)), 0)
 end
 
---- Calls a handler with the values of its route's parameters.
+--- Calls a handler with the values of its route's parameters. No tail calls, so that a traceback
+--- names the handler.
 local function invoke(handler, req, values, count)
-  if count == 0 then return handler(req) end
-  if count == 1 then return handler(req, values[1]) end
-  if count == 2 then return handler(req, values[1], values[2]) end
-  if count == 3 then return handler(req, values[1], values[2], values[3]) end
-  return handler(req, unpack(values, 1, count))
+  local value
+  if count == 0 then
+    value = handler(req)
+  elseif count == 1 then
+    value = handler(req, values[1])
+  elseif count == 2 then
+    value = handler(req, values[1], values[2])
+  elseif count == 3 then
+    value = handler(req, values[1], values[2], values[3])
+  else
+    value = handler(req, unpack(values, 1, count))
+  end
+  return value
 end
 
 -- ── Errors ───────────────────────────────────────────────────────────────────────────────────
@@ -224,6 +233,8 @@ end
 ---@param release fun(slot: number)
 function dispatch.failed(slot, value, release)
   local task = tasks[slot]
+  if scheduler.current == task then scheduler.current = nil end
+  task.parked = false
   local req, fault = task.request, traceback.of(task.coroutine, value)
   tasks[slot] = nil
   release(slot)

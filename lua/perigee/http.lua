@@ -114,7 +114,8 @@ function http.redirect(location, status, headers)
 end
 
 --- A body sent in pieces, in the handler's coroutine: `fn(write)` calls `write(data)`, which
---- yields while the client is slow and returns true, or nil and a message once it is gone.
+--- yields while the client is slow and returns true, or nil and a message once it is gone; going
+--- away while write waits for it raises, as every wait of a cancelled handler does.
 --- Content-Type is text/plain unless a header says otherwise. An error in `fn` closes the
 --- connection with the body unfinished, so that the client can tell.
 ---@param fn fun(write: fun(data: string): true|nil, string|nil)
@@ -167,7 +168,7 @@ function http.plain_error(status, message, headers)
 end
 
 local function bad_header(name, value)
-  local shown = type(value) == "string" and ("%q"):format(value) or tostring(value)
+  local shown = type(value) == "string" and ("%q"):format(value):gsub("\\\n", "\\n") or tostring(value)
   error(("response header %s: %s cannot be sent"):format(tostring(name), shown), 0)
 end
 
