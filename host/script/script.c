@@ -93,6 +93,7 @@ static void events_deliver(struct script *script)
 /* The oldest call whose function has ended, or NULL. */
 static struct script_call *call_finished(struct script *script)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): a freed call is in no list any more */
 	LIST_EACH(node, &script->calls)
 	{
 		struct script_call *call = LIST_ENTRY(node, struct script_call, node);
