@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -109,6 +110,36 @@ static int root_fd(struct http_file_root *root)
 	return root->fd;
 }
 
+/* Where the kernel (before 5.6) or a sandbox has no openat2: step by step, following no link. */
+static int descend_by_steps(int base, const char *path, int flags)
+{
+	char name[NAME_MAX + 1];
+	int folder = base;
+	int fd;
+
+	for (;;) {
+		const char *slash = strchrnul(path, '/');
+		size_t size = (size_t)(slash - path);
+		bool last = *slash == '\0';
+
+		if (size > NAME_MAX) {
+			errno = ENAMETOOLONG;
+			fd = -1;
+		} else {
+			memcpy(name, path, size);
+			name[size] = '\0';
+			fd = openat(folder, name,
+				(last ? flags : O_PATH | O_DIRECTORY) | O_NOFOLLOW | O_CLOEXEC);
+		}
+		if (folder != base)
+			fd_close(&folder);
+		if (fd < 0 || last)
+			return fd;
+		folder = fd;
+		path = slash + 1;
+	}
+}
+
 int http_file_root_descend(struct http_file_root *root, const char *path, int flags)
 {
 	struct open_how how = {
@@ -125,11 +156,15 @@ int http_file_root_descend(struct http_file_root *root, const char *path, int fl
 		return -1;
 	if ((root->flags & HTTP_FILE_NO_SYMLINKS) != 0)
 		how.resolve |= RESOLVE_NO_SYMLINKS;
+	if (*path == '\0')
+		path = ".";
 	for (int i = 0; i < RETRIES; i++) {
-		fd = syscall(SYS_openat2, base, *path == '\0' ? "." : path, &how, sizeof how);
+		fd = syscall(SYS_openat2, base, path, &how, sizeof how);
 		if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
 			break;
 	}
+	if (fd < 0 && errno == ENOSYS)
+		return descend_by_steps(base, path, flags);
 	return (int)fd;
 }
 

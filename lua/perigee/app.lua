@@ -169,7 +169,7 @@ function methods:static(prefix, directory, options)
   check_open(self, "app:static")
   for _, route in ipairs(static.routes(prefix, directory, options)) do
     self.router:add({ methods = { "GET" }, pattern = route.pattern, handler = route.handler,
-      place = caller.place(), weak = true })
+      site = route.site, place = caller.place(), weak = true })
   end
 end
 

@@ -313,6 +313,7 @@ local function serve(task)
   local value
   if route and not hooked then
     req[ROUTE], req[VALUES] = route, values or false
+    if route.site and not escaped and static.send(route.site, pointer, serial, values) then return end
     value = invoke(route.handler, req, values, route.count)
     local kind = type(value)
     if kind == "string" then

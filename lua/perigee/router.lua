@@ -23,6 +23,7 @@ local router = {}
 ---@field name string|nil
 ---@field names string[] of its parameters, in order
 ---@field count number of its parameters
+---@field site perigee.Site|nil of app:static
 ---@field weak boolean|nil gives way to another route of the same shape
 
 -- ── Parameter types: (segment) → value, or nil when it does not fit; `ext` gives two ──────────

@@ -12,6 +12,7 @@ local request = require "perigee.request"
 
 local C = abi.C
 local find, byte, sub = string.find, string.byte, string.sub
+local OK, TYPE_FILE = abi.OK, http.TYPE_FILE
 local POINTER, SERIAL = request.POINTER, request.SERIAL
 
 local static = {}
@@ -77,7 +78,7 @@ local function headers_of(options)
   headers["Cache-Control"] = headers["Cache-Control"]
     or files.cache_control("app:static", options.max_age, options.immutable)
   if not next(headers) then return nil end
-  local ok, message = pcall(http.header_lines, headers, http.TYPE_FILE)
+  local ok, message = pcall(http.header_lines, headers, TYPE_FILE)
   if not ok then caller.fail("app:static: %s", message) end
   return headers
 end
@@ -108,6 +109,20 @@ local function answer(site, req, path)
   if byte(path, #path) == 47 then return folder_answer(site, path) end
   local response = http.site_file(site, path)
   return response
+end
+
+--- Answers with a plain file at once. Returns whether it did; else the handler knows more.
+---@param site perigee.Site
+---@param pointer ffi.cdata* struct http_request *
+---@param serial number
+---@param values string[]|nil of the route's parameters: the path below the site
+---@return boolean
+function static.send(site, pointer, serial, values)
+  if not values then return false end
+  local path, lines = values[1], site.lines
+  local result = C.http_response_file(pointer, serial, site.root, path, #path, 200, TYPE_FILE, lines,
+    lines and #lines or 0)
+  return result == OK
 end
 
 --- The answer for the site's own path: its index, or the way there.
@@ -145,7 +160,7 @@ end
 local function open_folder(site, req, folder)
   for i = 2, #site.index do
     local name = folder .. site.index[i]
-    if C.http_file_find(req[POINTER], req[SERIAL], site.root, name, #name) == abi.OK then
+    if C.http_file_find(req[POINTER], req[SERIAL], site.root, name, #name) == OK then
       return http.site_file(site, name)
     end
   end
@@ -206,7 +221,7 @@ end
 ---@param prefix string
 ---@param directory string
 ---@param options table|nil
----@return { pattern: string, handler: function }[]
+---@return { pattern: string, handler: function, site: perigee.Site }[]
 function static.routes(prefix, directory, options)
   caller.check(prefix, "string", "app:static: the path")
   options = options or {}
@@ -221,14 +236,14 @@ function static.routes(prefix, directory, options)
     listing = options.listing or false,
     fallback = options.fallback,
     headers = headers,
-    lines = headers and http.header_lines(headers, http.TYPE_FILE),
+    lines = headers and http.header_lines(headers, TYPE_FILE),
   }
   return {
     { pattern = prefix, handler = function(req)
       local response = answer_top(site, req)
       return response
     end },
-    { pattern = prefix .. "<path:path>", handler = function(req, path)
+    { pattern = prefix .. "<path:path>", site = site, handler = function(req, path)
       local response = answer(site, req, path)
       return response
     end },

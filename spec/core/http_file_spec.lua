@@ -30,7 +30,7 @@ local function remove(folder)
 end
 
 -- A spec with a folder "www" in a directory of its own, and a host that serves it.
-local function with_host(settings, body)
+local function with_host(settings, body, wrap)
   return function()
     dir = assert(uv.fs_mkdtemp "/tmp/perigee-file-XXXXXX")
     assert(uv.fs_mkdir(path "www", 493))
@@ -38,7 +38,7 @@ local function with_host(settings, body)
     write("outside.txt", "secret")
     local all = { root = path "www" }
     for name, value in pairs(settings) do all[name] = value end
-    local host = raw.host(all)
+    local host = raw.host(all, nil, wrap)
     local ok, err = pcall(body, host)
     local drained = host:count "^drained" > 0
     if not ok and not drained then host:tell "stop" end
@@ -294,11 +294,13 @@ describe("http: precompressed siblings", function()
     make()
     local etags = {}
     for accepted, expected in pairs {
-      ["br"] = { "brotli", "br" }, ["gzip"] = { "gzipped", "gzip" }, ["gzip, deflate, br"] = { "brotli", "br" },
+      ["br"] = { "brotli", "br" }, ["gzip"] = { "gzipped", "gzip" },
+      ["gzip, deflate, br"] = { "brotli", "br" },
       ["gzip;q=1.0, br;q=0.5"] = { "gzipped", "gzip" }, ["br;q=0, gzip"] = { "gzipped", "gzip" },
       ["br;q=0,*"] = { "gzipped", "gzip" }, ["*"] = { "brotli", "br" }, ["GZIP"] = { "gzipped", "gzip" },
       ["*;q=0"] = { "plain" }, ["gzip;q=0"] = { "plain" }, ["identity"] = { "plain" },
-      ["deflate, zstd"] = { "plain" }, ["br;q=0.5, identity"] = { "plain" }, ["br;q=5, gzip;q=x"] = { "plain" },
+      ["deflate, zstd"] = { "plain" }, ["br;q=0.5, identity"] = { "plain" },
+      ["br;q=5, gzip;q=x"] = { "plain" },
       ["br;q=0.001"] = { "brotli", "br" }, [""] = { "plain" },
     } do
       local body, coding, etag = get(host, accepted)
@@ -397,6 +399,21 @@ describe("http: a path", function()
     end
     assert.equal("0123456789", ask(host, "/f/a.txt").body)
   end))
+
+  it("leads to the same files and no link where the kernel has no openat2", function()
+    with_host({}, function(host)
+      make_links()
+      write("www/sub/b.txt", "b")
+      assert.equal("0123456789", ask(host, "/f/a.txt").body)
+      assert.equal("b", ask(host, "/f/sub/b.txt").body)
+      assert.equal(DIRECTORY, ask(host, "/f/sub").body)
+      for _, name in ipairs { "inside", "sub/up", "out", "absolute", "parent/outside.txt", "none",
+        "magic/etc/passwd", "a.txt/b", ("x"):rep(300) } do
+        assert.equal(MISSING, ask(host, "/f/" .. name).body, name)
+      end
+    end, { "env", "ASAN_OPTIONS=exitcode=99:detect_leaks=0", -- which a tracer is in the way of
+      "strace", "-f", "-o", "/dev/null", "-e", "trace=openat2", "-e", "inject=openat2:error=ENOSYS" })()
+  end)
 
   it("to what is no file is refused, and nothing is waited for", with_host({}, function(host)
     assert(uv.fs_mkdir(path "www/sub", 493))
