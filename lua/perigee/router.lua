@@ -372,7 +372,7 @@ function methods:match(method, path)
     if route then return route, nil end
   end
   missed_count = 0
-  local values = {}
+  local values = { false } -- with room for one, as most have: a table that grows costs as much again
   local route = walk(self.root, path, 2, method, values, 0)
   if route then return route, values end
   if missed_count > 0 then return nil, allow_header() end
