@@ -247,3 +247,29 @@ end)]]), flags = { "--workers", "2" }, binary = host.release_binary }
     server:wait_exit()
   end)
 end)
+
+describe("with few descriptors", function()
+  after_each(host.finish)
+
+  it("says what it cannot do, serves with what it has, and takes up the rest later", function()
+    local server = host.serve { app = host.versioned_app("v1"), flags = { "--workers", "2" },
+      wrapper = { "sh", "-c", 'ulimit -n 50; exec "$0" "$@"' } }
+    server:wait_version("v1", 2)
+    local count = #server:processes()
+    for workers = 3, 8 do
+      server:signal "sigttin"
+      server:expect("from " .. workers - 1 .. " to " .. workers .. " workers")
+    end
+    server:expect "failed to start: .*Too many open files"
+    server:signal "sighup"
+    server:expect "reload failed: .*Too many open files"
+    assert.truthy(server:answering().v1)
+    for workers = 7, 2, -1 do
+      server:signal "sigttou"
+      server:expect("from " .. workers + 1 .. " to " .. workers .. " workers")
+    end
+    server:wait_processes(count)
+    server:reload(host.versioned_app("v2"))
+    server:wait_version("v2", 2)
+  end)
+end)
