@@ -3,8 +3,9 @@
  *
  * There is no state variable: what a connection is doing follows from what it holds.
  *   exchange NULL                    idle
- *   exchange->view.state 0           reading a request
+ *   exchange->view.state 0           reading a request, or dropping what is left of one
  *   … WAITING, STREAMING             the handler has it
+ *   … and body_asked                 it waits for the body, which is read only then
  *   output not empty                 the client is slow; nothing is read or parsed meanwhile
  *   closing                          when the output is gone the connection goes too
  *   lingering                        all is sent; waits for the client to close
@@ -16,18 +17,21 @@
 #include "http/connection.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/check.h"
 #include "base/fd.h"
+#include "http/body.h"
 #include "http/parser.h"
 #include "http/response.h"
 #include "http/server_state.h"
 
 #define SLAB_SIZE    16384     /* bytes of connections taken from malloc at once */
 #define GRACE_TIME   250       /* ms that an idle connection has left when the server ends */
+#define PROBE_TIME   1000      /* ms that a handler works on after its client has ended sending */
 #define LINGER_TIME  2000      /* ms that a client has to read the last answer */
 #define LINGER_BYTES (8 << 20) /* bytes of its that are read and dropped meanwhile */
 
@@ -99,6 +103,8 @@ static uint64_t timeout_of(const struct http_config *config, enum http_wait wait
 		return config->body_timeout;
 	case HTTP_WAIT_ANSWER:
 		return config->response_timeout;
+	case HTTP_WAIT_PROBE:
+		return PROBE_TIME;
 	case HTTP_WAIT_CLIENT:
 		return config->write_timeout;
 	case HTTP_WAIT_LINGER:
@@ -234,12 +240,16 @@ static void end(struct http_connection *connection)
  * does, on_readable has an answer. */
 static void settle_open(struct http_connection *connection)
 {
-	if (connection->events == UV_WRITABLE)
+	bool asked = connection->exchange->body_asked != 0;
+
+	if (asked || connection->events == UV_WRITABLE)
 		want(connection, UV_READABLE);
-	if (connection->exchange->view.state == HTTP_REQUEST_WAITING)
-		keep_waiting(connection, HTTP_WAIT_ANSWER);
-	else
+	if (asked)
+		keep_waiting(connection, HTTP_WAIT_BODY);
+	else if (connection->exchange->view.state != HTTP_REQUEST_WAITING)
 		keep_waiting(connection, HTTP_WAIT_NOTHING);
+	else if (connection->wait != HTTP_WAIT_PROBE)
+		keep_waiting(connection, HTTP_WAIT_ANSWER);
 }
 
 static void settle_reading(struct http_connection *connection)
@@ -320,21 +330,41 @@ static void finish(struct http_connection *connection, bool more)
 {
 	struct http_exchange *exchange = connection->exchange;
 
+	forget_wait(connection);
+	if (!exchange->complete) {
+		if (exchange->keep_alive && connection->closing == HTTP_CLOSING_NOT &&
+			http_body_may_drop(exchange)) {
+			http_exchange_drop(exchange);
+			return;
+		}
+		exchange->keep_alive = false;
+		more = true;
+	}
 	if (!exchange->keep_alive && connection->closing == HTTP_CLOSING_NOT)
 		connection->closing =
 			exchange->client_closes && !more ? HTTP_CLOSING_PLAIN : HTTP_CLOSING_LINGER;
 	http_exchange_reset(exchange);
+}
+
+/* The rest of an unread body has come. */
+static void finish_dropping(struct http_connection *connection)
+{
+	http_exchange_reset(connection->exchange);
 	forget_wait(connection);
 }
 
-/* The client waits for a word before it sends the body; that it may, is clear by now. */
-static void encourage(struct http_exchange *exchange)
+/* What comes cannot be understood, or is not worth being read. */
+static void refuse_input(struct http_connection *connection)
 {
-	if (!exchange->head_complete || !exchange->expects_continue)
+	struct http_exchange *exchange = connection->exchange;
+
+	if (!exchange->dropping) {
+		refuse(connection, exchange->refusal, exchange->reason);
 		return;
-	exchange->expects_continue = false;
-	if (exchange->body.size == 0)
-		http_response_continue(exchange);
+	}
+	connection->closing = HTTP_CLOSING_LINGER;
+	drop_rest(exchange);
+	finish_dropping(connection);
 }
 
 static bool may_parse(const struct http_connection *connection)
@@ -358,13 +388,15 @@ static size_t advance(struct http_connection *connection, const char *data, size
 			http_parser_feed(exchange, data + used, size - used, &taken);
 
 		if (parsed == HTTP_PARSED_ERROR) {
-			refuse(connection, exchange->refusal, exchange->reason);
+			refuse_input(connection);
 			return size;
 		}
 		used += taken;
-		if (parsed == HTTP_PARSED_MORE) {
-			encourage(exchange);
+		if (parsed == HTTP_PARSED_MORE)
 			break;
+		if (exchange->dropping) {
+			finish_dropping(connection);
+			continue;
 		}
 		dispatch(connection);
 		if (exchange->view.state != HTTP_REQUEST_ANSWERED) {
@@ -449,11 +481,84 @@ static void work_on(struct http_connection *connection, const char *data, size_t
 	settle(connection);
 }
 
+/* The handler gets what it has asked for of the body, or why that will not come. */
+static void tell_body(struct http_connection *connection)
+{
+	struct http_server *server = connection->server;
+	struct http_exchange *exchange = connection->exchange;
+
+	forget_wait(connection);
+	exchange->body_asked = 0;
+	server->dispatching = exchange;
+	http_output_begin(connection);
+	server->handler->on_body(server->context, &exchange->view);
+	http_output_finish(connection);
+	server->dispatching = NULL;
+}
+
+/* More of the body of a request that its handler has. */
+static void take_body(struct http_connection *connection, const char *data, size_t size)
+{
+	struct http_exchange *exchange = connection->exchange;
+	size_t taken;
+	enum http_parsed parsed = http_parser_feed(exchange, data, size, &taken);
+
+	if (parsed == HTTP_PARSED_ERROR)
+		http_body_fail(exchange, exchange->refusal, exchange->reason);
+	else if (buffer_add(&exchange->rest, data + taken, size - taken) != 0)
+		connection->broken = true;
+	if (http_body_is_due(exchange))
+		tell_body(connection);
+	if (parsed == HTTP_PARSED_REQUEST && http_exchange_is_open(exchange) &&
+		http_parser_keep(exchange) != 0)
+		connection->broken = true;
+	http_connection_resume(connection);
+}
+
 static bool is_busy(const struct http_connection *connection)
 {
 	const struct http_exchange *exchange = connection->exchange;
 
-	return exchange != NULL && (exchange->view.state != 0 || http_exchange_has_rest(exchange));
+	if (exchange == NULL)
+		return false;
+	return (exchange->view.state != 0 && exchange->body_asked == 0) ||
+	       http_exchange_has_rest(exchange);
+}
+
+/*
+ * The handler has the request and asks for nothing: watches for the client's end instead.
+ *
+ * A reset, and the close of a unix socket, show as an error or hang-up: the client is gone. The FIN
+ * of TCP says only that nothing more is sent, be it that the client waits for its answer or that
+ * it has closed. Which one shows when it is sent something: see probe().
+ */
+static void watch(struct http_connection *connection)
+{
+	struct pollfd end = {.fd = connection->fd, .events = POLLRDHUP};
+
+	(void)poll(&end, 1, 0);
+	if ((end.revents & (POLLERR | POLLHUP)) != 0) {
+		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
+	} else if ((end.revents & POLLRDHUP) == 0) {
+		want(connection, UV_DISCONNECT);
+	} else if (connection->events == UV_PRIORITIZED) {
+		want(connection, 0); /* urgent data, which would be told of again and again */
+	} else {
+		/* Errors and hang-ups are told whatever is polled for; RDHUP no more. */
+		want(connection, UV_PRIORITIZED);
+		if (connection->wait == HTTP_WAIT_ANSWER &&
+			connection->exchange->view.version_minor == 1)
+			await(connection, HTTP_WAIT_PROBE);
+	}
+}
+
+/* The client has ended sending a while ago and its answer is not there: an interim response, which
+ * every HTTP/1.1 client has to take (RFC 9110, 15.2), has the kernel of one that is gone say so. */
+static void probe(struct http_connection *connection)
+{
+	await(connection, HTTP_WAIT_ANSWER);
+	http_response_continue(connection->exchange);
+	settle(connection);
 }
 
 static void on_readable(struct http_connection *connection)
@@ -465,15 +570,16 @@ static void on_readable(struct http_connection *connection)
 		return;
 	}
 	if (is_busy(connection)) {
-		/* Pipelined requests or the client's end: either has time until the answer. */
-		want(connection, UV_DISCONNECT);
+		watch(connection);
 		return;
 	}
 	size = receive(connection);
-	if (size > 0)
+	if (size > 0 && connection->exchange != NULL && http_exchange_is_open(connection->exchange))
+		take_body(connection, connection->server->input, (size_t)size);
+	else if (size > 0)
 		work_on(connection, connection->server->input, (size_t)size);
 	else if (size == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
-		http_connection_close(connection);
+		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
 }
 
 /* The stream can take more: whatever the handler writes now leaves in one write. */
@@ -516,9 +622,21 @@ static void on_event(uv_poll_t *poll, int status, int events)
 		on_client_takes(connection);
 	else if ((events & UV_READABLE) != 0)
 		on_readable(connection);
-	else if ((events & UV_DISCONNECT) != 0)
-		/* It has closed its sending side and may well wait for the answer: not the end. */
-		want(connection, 0);
+	else
+		watch(connection);
+}
+
+static void time_out_body(struct http_connection *connection)
+{
+	struct http_exchange *exchange = connection->exchange;
+
+	if (!http_exchange_is_open(exchange)) { /* its rest was being dropped */
+		http_connection_close(connection);
+		return;
+	}
+	http_body_fail(exchange, 408, "the body took too long");
+	tell_body(connection);
+	http_connection_resume(connection);
 }
 
 static void time_out_answer(struct http_connection *connection)
@@ -537,9 +655,14 @@ void http_connection_expire(struct http_connection *connection)
 {
 	switch ((enum http_wait)connection->wait) {
 	case HTTP_WAIT_HEAD:
-	case HTTP_WAIT_BODY:
 		refuse(connection, 408, "the request took too long");
 		settle(connection);
+		break;
+	case HTTP_WAIT_BODY:
+		time_out_body(connection);
+		break;
+	case HTTP_WAIT_PROBE:
+		probe(connection);
 		break;
 	case HTTP_WAIT_ANSWER:
 		time_out_answer(connection);

@@ -23,6 +23,7 @@ enum http_wait {
 	HTTP_WAIT_HEAD,
 	HTTP_WAIT_BODY,
 	HTTP_WAIT_ANSWER,  /* the handler's */
+	HTTP_WAIT_PROBE,   /* the handler's too, but the client may be gone */
 	HTTP_WAIT_CLIENT,  /* that it takes bytes */
 	HTTP_WAIT_LINGER,  /* that it has read the last answer */
 	HTTP_WAIT_NOTHING, /* a streaming handler may take its time */
