@@ -17,7 +17,6 @@
 #include "http/connection.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -79,7 +78,7 @@ void http_connection_pool_free(struct http_connection_pool *pool)
 
 static void on_event(uv_poll_t *poll, int status, int events);
 
-static void want(struct http_connection *connection, int events)
+void http_connection_want(struct http_connection *connection, int events)
 {
 	if (connection->events == events)
 		return;
@@ -132,15 +131,13 @@ static void await(struct http_connection *connection, enum http_wait wait)
 	}
 }
 
-/* Goes on with a wait, or starts it. */
-static void keep_waiting(struct http_connection *connection, enum http_wait wait)
+void http_connection_wait(struct http_connection *connection, enum http_wait wait)
 {
 	if (connection->wait != wait)
 		await(connection, wait);
 }
 
-/* The next keep_waiting starts a wait, whatever it is. */
-static void forget_wait(struct http_connection *connection)
+void http_connection_forget_wait(struct http_connection *connection)
 {
 	connection->wait = HTTP_WAITS;
 }
@@ -215,7 +212,7 @@ static void linger(struct http_connection *connection)
 		http_connection_close(connection);
 		return;
 	}
-	want(connection, UV_READABLE);
+	http_connection_want(connection, UV_READABLE);
 	await(connection, HTTP_WAIT_LINGER);
 }
 
@@ -243,27 +240,27 @@ static void settle_open(struct http_connection *connection)
 	bool asked = connection->exchange->body_asked != 0;
 
 	if (asked || connection->events == UV_WRITABLE)
-		want(connection, UV_READABLE);
+		http_connection_want(connection, UV_READABLE);
 	if (asked)
-		keep_waiting(connection, HTTP_WAIT_BODY);
+		http_connection_wait(connection, HTTP_WAIT_BODY);
 	else if (connection->exchange->view.state != HTTP_REQUEST_WAITING)
-		keep_waiting(connection, HTTP_WAIT_NOTHING);
+		http_connection_wait(connection, HTTP_WAIT_NOTHING);
 	else if (connection->wait != HTTP_WAIT_PROBE)
-		keep_waiting(connection, HTTP_WAIT_ANSWER);
+		http_connection_wait(connection, HTTP_WAIT_ANSWER);
 }
 
 static void settle_reading(struct http_connection *connection)
 {
 	struct http_exchange *exchange = connection->exchange;
 
-	want(connection, UV_READABLE);
+	http_connection_want(connection, UV_READABLE);
 	if (!exchange->begun && !http_exchange_has_rest(exchange)) {
 		http_exchange_free(exchange);
 		connection->exchange = NULL;
 		http_connection_wait_idle(connection);
 		return;
 	}
-	keep_waiting(connection,
+	http_connection_wait(connection,
 		exchange->begun && exchange->head_complete ? HTTP_WAIT_BODY : HTTP_WAIT_HEAD);
 }
 
@@ -277,8 +274,8 @@ static void settle(struct http_connection *connection)
 	if (connection->broken) {
 		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
 	} else if (connection->output.size != 0) {
-		want(connection, UV_WRITABLE);
-		keep_waiting(connection, HTTP_WAIT_CLIENT);
+		http_connection_want(connection, UV_WRITABLE);
+		http_connection_wait(connection, HTTP_WAIT_CLIENT);
 	} else if (connection->closing != HTTP_CLOSING_NOT && !open) {
 		end(connection);
 	} else if (open) {
@@ -286,7 +283,7 @@ static void settle(struct http_connection *connection)
 	} else if (exchange != NULL) {
 		settle_reading(connection);
 	} else {
-		want(connection, UV_READABLE);
+		http_connection_want(connection, UV_READABLE);
 		http_connection_wait_idle(connection);
 	}
 }
@@ -309,7 +306,7 @@ static void refuse(struct http_connection *connection, int status, const char *r
 	connection->closing = HTTP_CLOSING_LINGER;
 	drop_rest(exchange);
 	http_exchange_reset(exchange);
-	forget_wait(connection);
+	http_connection_forget_wait(connection);
 }
 
 static void dispatch(struct http_connection *connection)
@@ -330,7 +327,7 @@ static void finish(struct http_connection *connection, bool more)
 {
 	struct http_exchange *exchange = connection->exchange;
 
-	forget_wait(connection);
+	http_connection_forget_wait(connection);
 	if (!exchange->complete) {
 		if (exchange->keep_alive && connection->closing == HTTP_CLOSING_NOT &&
 			http_body_may_drop(exchange)) {
@@ -350,7 +347,7 @@ static void finish(struct http_connection *connection, bool more)
 static void finish_dropping(struct http_connection *connection)
 {
 	http_exchange_reset(connection->exchange);
-	forget_wait(connection);
+	http_connection_forget_wait(connection);
 }
 
 /* What comes cannot be understood, or is not worth being read. */
@@ -438,7 +435,7 @@ void http_connection_resume(struct http_connection *connection)
 
 /* ---- Events -------------------------------------------------------------------------------- */
 
-static ssize_t receive(struct http_connection *connection)
+ssize_t http_connection_receive(struct http_connection *connection)
 {
 	ssize_t size;
 
@@ -451,7 +448,7 @@ static ssize_t receive(struct http_connection *connection)
 /* While lingering: what comes is dropped, until the client closes or it is too much. */
 static void drop_input(struct http_connection *connection)
 {
-	ssize_t size = receive(connection);
+	ssize_t size = http_connection_receive(connection);
 
 	if (size < 0 && errno == EAGAIN)
 		return;
@@ -481,40 +478,6 @@ static void work_on(struct http_connection *connection, const char *data, size_t
 	settle(connection);
 }
 
-/* The handler gets what it has asked for of the body, or why that will not come. */
-static void tell_body(struct http_connection *connection)
-{
-	struct http_server *server = connection->server;
-	struct http_exchange *exchange = connection->exchange;
-
-	forget_wait(connection);
-	exchange->body_asked = 0;
-	server->dispatching = exchange;
-	http_output_begin(connection);
-	server->handler->on_body(server->context, &exchange->view);
-	http_output_finish(connection);
-	server->dispatching = NULL;
-}
-
-/* More of the body of a request that its handler has. */
-static void take_body(struct http_connection *connection, const char *data, size_t size)
-{
-	struct http_exchange *exchange = connection->exchange;
-	size_t taken;
-	enum http_parsed parsed = http_parser_feed(exchange, data, size, &taken);
-
-	if (parsed == HTTP_PARSED_ERROR)
-		http_body_fail(exchange, exchange->refusal, exchange->reason);
-	else if (buffer_add(&exchange->rest, data + taken, size - taken) != 0)
-		connection->broken = true;
-	if (http_body_is_due(exchange))
-		tell_body(connection);
-	if (parsed == HTTP_PARSED_REQUEST && http_exchange_is_open(exchange) &&
-		http_parser_keep(exchange) != 0)
-		connection->broken = true;
-	http_connection_resume(connection);
-}
-
 static bool is_busy(const struct http_connection *connection)
 {
 	const struct http_exchange *exchange = connection->exchange;
@@ -523,42 +486,6 @@ static bool is_busy(const struct http_connection *connection)
 		return false;
 	return (exchange->view.state != 0 && exchange->body_asked == 0) ||
 	       http_exchange_has_rest(exchange);
-}
-
-/*
- * The handler has the request and asks for nothing: watches for the client's end instead.
- *
- * A reset, and the close of a unix socket, show as an error or hang-up: the client is gone. The FIN
- * of TCP says only that nothing more is sent, be it that the client waits for its answer or that
- * it has closed. Which one shows when it is sent something: see probe().
- */
-static void watch(struct http_connection *connection)
-{
-	struct pollfd end = {.fd = connection->fd, .events = POLLRDHUP};
-
-	(void)poll(&end, 1, 0);
-	if ((end.revents & (POLLERR | POLLHUP)) != 0) {
-		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
-	} else if ((end.revents & POLLRDHUP) == 0) {
-		want(connection, UV_DISCONNECT);
-	} else if (connection->events == UV_PRIORITIZED) {
-		want(connection, 0); /* urgent data, which would be told of again and again */
-	} else {
-		/* Errors and hang-ups are told whatever is polled for; RDHUP no more. */
-		want(connection, UV_PRIORITIZED);
-		if (connection->wait == HTTP_WAIT_ANSWER &&
-			connection->exchange->view.version_minor == 1)
-			await(connection, HTTP_WAIT_PROBE);
-	}
-}
-
-/* The client has ended sending a while ago and its answer is not there: an interim response, which
- * every HTTP/1.1 client has to take (RFC 9110, 15.2), has the kernel of one that is gone say so. */
-static void probe(struct http_connection *connection)
-{
-	await(connection, HTTP_WAIT_ANSWER);
-	http_response_continue(connection->exchange);
-	settle(connection);
 }
 
 static void on_readable(struct http_connection *connection)
@@ -570,12 +497,12 @@ static void on_readable(struct http_connection *connection)
 		return;
 	}
 	if (is_busy(connection)) {
-		watch(connection);
+		http_connection_watch(connection);
 		return;
 	}
-	size = receive(connection);
+	size = http_connection_receive(connection);
 	if (size > 0 && connection->exchange != NULL && http_exchange_is_open(connection->exchange))
-		take_body(connection, connection->server->input, (size_t)size);
+		http_connection_take_body(connection, connection->server->input, (size_t)size);
 	else if (size > 0)
 		work_on(connection, connection->server->input, (size_t)size);
 	else if (size == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
@@ -601,7 +528,7 @@ static void on_client_takes(struct http_connection *connection)
 	struct http_exchange *exchange = connection->exchange;
 
 	if (http_output_flush(connection) != 0)
-		forget_wait(connection);
+		http_connection_forget_wait(connection);
 	if (connection->output.size == 0 && !connection->broken) {
 		if (exchange != NULL && exchange->full && http_exchange_is_open(exchange))
 			tell_writable(connection);
@@ -623,20 +550,7 @@ static void on_event(uv_poll_t *poll, int status, int events)
 	else if ((events & UV_READABLE) != 0)
 		on_readable(connection);
 	else
-		watch(connection);
-}
-
-static void time_out_body(struct http_connection *connection)
-{
-	struct http_exchange *exchange = connection->exchange;
-
-	if (!http_exchange_is_open(exchange)) { /* its rest was being dropped */
-		http_connection_close(connection);
-		return;
-	}
-	http_body_fail(exchange, 408, "the body took too long");
-	tell_body(connection);
-	http_connection_resume(connection);
+		http_connection_watch(connection);
 }
 
 static void time_out_answer(struct http_connection *connection)
@@ -659,10 +573,10 @@ void http_connection_expire(struct http_connection *connection)
 		settle(connection);
 		break;
 	case HTTP_WAIT_BODY:
-		time_out_body(connection);
+		http_connection_time_out_body(connection);
 		break;
 	case HTTP_WAIT_PROBE:
-		probe(connection);
+		http_connection_probe(connection);
 		break;
 	case HTTP_WAIT_ANSWER:
 		time_out_answer(connection);

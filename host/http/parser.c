@@ -111,9 +111,18 @@ static int grow_fields(struct http_exchange *exchange)
 /* Trailers are copied: they are rare, and the head's bytes may be gone when they come. */
 static int add_trailer_text(struct http_exchange *exchange, const char *at, size_t size)
 {
-	if (exchange->dropping || buffer_add(&exchange->trailers, at, size) == 0)
+	if (buffer_add(&exchange->trailers, at, size) == 0)
 		return 0;
 	return http_exchange_refuse(exchange, 503, "memory is out");
+}
+
+static int end_trailer_name(struct http_exchange *exchange)
+{
+	const struct buffer *trailers = &exchange->trailers;
+
+	if (trailers->size == 0 || trailers->data[trailers->size - 1] == '\0')
+		return http_exchange_refuse(exchange, 400, "a trailer has no name");
+	return add_trailer_text(exchange, "", 1);
 }
 
 static int start_trailer(struct http_exchange *exchange)
@@ -155,8 +164,7 @@ static int on_header_value(llhttp_t *parser, const char *at, size_t size)
 	struct http_exchange *exchange = exchange_of(parser);
 	struct http_field *field;
 
-	if (exchange->head_complete && !exchange->in_value &&
-		add_trailer_text(exchange, "", 1) != 0)
+	if (exchange->head_complete && !exchange->in_value && end_trailer_name(exchange) != 0)
 		return -1;
 	exchange->in_value = true;
 	if (exchange->head_complete)

@@ -122,6 +122,9 @@ static inline int http_exchange_refuse(
 	return -1;
 }
 
+/* Has the loop look at the exchange, unless it is about to anyway. */
+void http_exchange_queue(struct http_exchange *exchange);
+
 /* Whether the handler has been given the request and has not answered it in full. */
 static inline bool http_exchange_is_open(const struct http_exchange *exchange)
 {

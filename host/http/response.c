@@ -224,16 +224,6 @@ static void plan_head(struct http_exchange *exchange, int64_t length, struct hea
 
 /* ---- Moving on ----------------------------------------------------------------------------- */
 
-void http_exchange_queue(struct http_exchange *exchange)
-{
-	struct http_server *server = exchange->connection->server;
-
-	if (exchange == server->dispatching || !list_empty(&exchange->ready))
-		return;
-	list_append(&server->ready, &exchange->ready);
-	http_server_later(server);
-}
-
 static void complete(struct http_exchange *exchange)
 {
 	exchange->view.state = HTTP_REQUEST_ANSWERED;

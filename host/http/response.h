@@ -7,9 +7,6 @@ struct http_exchange;
 /* Answers with `status` and a line of text saying why. The connection's fate is keep_alive's. */
 void http_response_refuse(struct http_exchange *exchange, int status, const char *reason);
 
-/* Has the loop look at the exchange, unless it is about to anyway. */
-void http_exchange_queue(struct http_exchange *exchange);
-
 /* Sends "100 Continue". */
 void http_response_continue(struct http_exchange *exchange);
 

@@ -237,6 +237,17 @@ describe("a client", function()
     assert.equal("hello\n", client.get(server.target, "/").body)
   end)
 
+  it("of a unix socket that goes away cancels its handler at once", function()
+    server = host.serve { app = app, flags = { "--workers", "1", "--bind", "unix:@DIR@/socket" } }
+    local connection = client.connect(server.dir .. "/socket")
+    connection:request("GET", "/wait")
+    wait.pause(0.1)
+    local began = wait.now()
+    connection:close()
+    server:expect "gone /wait"
+    assert.is_true(wait.now() - began < 0.9, "as late as over TCP")
+  end)
+
   it("that has ended sending gets its answer all the same", function()
     serve()
     local connection = client.connect(server.target)
