@@ -322,6 +322,21 @@ static void dispatch(struct http_connection *connection)
 	server->dispatching = NULL;
 }
 
+/* The request is answered before its body has come. */
+__attribute__((cold, noinline)) static void finish_unread(struct http_connection *connection)
+{
+	struct http_exchange *exchange = connection->exchange;
+
+	if (exchange->keep_alive && connection->closing == HTTP_CLOSING_NOT &&
+		http_body_may_drop(exchange)) {
+		http_exchange_drop(exchange);
+		return;
+	}
+	if (connection->closing == HTTP_CLOSING_NOT)
+		connection->closing = HTTP_CLOSING_LINGER;
+	http_exchange_reset(exchange);
+}
+
 /* The request is answered. `more`: the client has sent something behind it. */
 static void finish(struct http_connection *connection, bool more)
 {
@@ -329,13 +344,8 @@ static void finish(struct http_connection *connection, bool more)
 
 	http_connection_forget_wait(connection);
 	if (!exchange->complete) {
-		if (exchange->keep_alive && connection->closing == HTTP_CLOSING_NOT &&
-			http_body_may_drop(exchange)) {
-			http_exchange_drop(exchange);
-			return;
-		}
-		exchange->keep_alive = false;
-		more = true;
+		finish_unread(connection);
+		return;
 	}
 	if (!exchange->keep_alive && connection->closing == HTTP_CLOSING_NOT)
 		connection->closing =

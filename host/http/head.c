@@ -231,7 +231,7 @@ static int check_meaning(struct http_exchange *exchange, const struct summary *s
 static void note_authority(
 	struct http_exchange *exchange, struct slice authority, struct http_field *host)
 {
-	if (authority.size == 0 || host == NULL)
+	if (host == NULL)
 		return;
 	host->value_at = (uint32_t)(authority.data - exchange->base);
 	host->value_size = (uint32_t)authority.size;
@@ -244,7 +244,8 @@ static int note_target(struct http_exchange *exchange, struct http_field *host)
 
 	if (http_target_split(span_slice(exchange, exchange->target), is_options, &parts) != 0)
 		return http_exchange_refuse(exchange, 400, "the request target is malformed");
-	note_authority(exchange, parts.authority, host);
+	if (parts.authority.size != 0)
+		note_authority(exchange, parts.authority, host);
 	exchange->path.size = (uint32_t)parts.path.size;
 	if (parts.escaped) {
 		char *decoded = arena_alloc(&exchange->arena, parts.path.size);

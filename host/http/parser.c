@@ -116,13 +116,20 @@ static int add_trailer_text(struct http_exchange *exchange, const char *at, size
 	return http_exchange_refuse(exchange, 503, "memory is out");
 }
 
-static int end_trailer_name(struct http_exchange *exchange)
+/* Not inlined: it would cost each header field the registers it needs. */
+__attribute__((cold, noinline)) static int on_trailer_value(
+	struct http_exchange *exchange, const char *at, size_t size)
 {
 	const struct buffer *trailers = &exchange->trailers;
 
-	if (trailers->size == 0 || trailers->data[trailers->size - 1] == '\0')
-		return http_exchange_refuse(exchange, 400, "a trailer has no name");
-	return add_trailer_text(exchange, "", 1);
+	if (!exchange->in_value) {
+		if (trailers->size == 0 || trailers->data[trailers->size - 1] == '\0')
+			return http_exchange_refuse(exchange, 400, "a trailer has no name");
+		if (add_trailer_text(exchange, "", 1) != 0)
+			return -1;
+	}
+	exchange->in_value = true;
+	return add_trailer_text(exchange, at, size);
 }
 
 static int start_trailer(struct http_exchange *exchange)
@@ -164,11 +171,9 @@ static int on_header_value(llhttp_t *parser, const char *at, size_t size)
 	struct http_exchange *exchange = exchange_of(parser);
 	struct http_field *field;
 
-	if (exchange->head_complete && !exchange->in_value && end_trailer_name(exchange) != 0)
-		return -1;
-	exchange->in_value = true;
 	if (exchange->head_complete)
-		return add_trailer_text(exchange, at, size);
+		return on_trailer_value(exchange, at, size);
+	exchange->in_value = true;
 	field = &exchange->fields[exchange->field_count - 1];
 	return extend(exchange, &field->value_at, &field->value_size, at, size);
 }

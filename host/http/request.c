@@ -90,7 +90,8 @@ void http_exchange_reset(struct http_exchange *exchange)
 	exchange->view.state = 0;
 	trim(&exchange->head, KEPT_BUFFER);
 	trim(&exchange->body, KEPT_BUFFER);
-	trim(&exchange->trailers, 0);
+	if (exchange->trailers.size != 0)
+		buffer_free(&exchange->trailers);
 	drop_fields(exchange);
 	if (exchange->arena.blocks != NULL)
 		arena_reset(&exchange->arena);
@@ -119,7 +120,8 @@ void http_exchange_free(struct http_exchange *exchange)
 	trim(&exchange->head, keep ? KEPT_BUFFER : 0);
 	trim(&exchange->body, keep ? KEPT_BUFFER : 0);
 	trim(&exchange->rest, keep ? KEPT_BUFFER : 0);
-	trim(&exchange->trailers, 0);
+	if (exchange->trailers.size != 0)
+		buffer_free(&exchange->trailers);
 	drop_fields(exchange);
 	if (exchange->arena.blocks == NULL)
 		;

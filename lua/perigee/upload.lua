@@ -131,8 +131,10 @@ function methods:save(path)
   caller.check(path, "string", "save: the path")
   check_open(self)
   local part = ("%s.%x.part"):format(path, math.random(0, 2 ^ 31 - 1))
-  local target, message, code = async_file.open(part, "wx", 420) -- 0644, less the umask
-  if not target then return nil, message, code end
+  -- not in the thread pool: were the handler cancelled meanwhile, nobody would remove the file
+  local fd, message, code = uv.fs_open(part, "wx", 420) -- 0644, less the umask
+  if not fd then return nil, message, code end
+  local target = async_file.of(fd)
   local open = self.store.open
   -- should the handler be cancelled meanwhile, this is what closes and removes it
   local unfinished = { close = function() target:close() uv.fs_unlink(part) end }
