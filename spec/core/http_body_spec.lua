@@ -195,6 +195,48 @@ describe("http: a body nobody reads", function()
   end)
 end)
 
+describe("http: a server that ends", function()
+  it("lets a body come that its handler reads, and says so with the answer", function()
+    for _, how in ipairs { "replaced", "shutdown" } do
+      local host = raw.host()
+      local client = raw.connect(host.port)
+      client:send(head("/pieces", 6) .. "abc")
+      host:wait_stat(function(stat) return stat.busy == 1 end)
+      host:tell("drain " .. how)
+      raw.pass(20)
+      local response = client:ask "def"
+      assert.equal("6 bytes\n", response.body:match " pieces (.*)")
+      assert.equal("close", response.headers.connection)
+      host:line "^drained"
+      host:wait_exit()
+      client:close()
+    end
+  end)
+
+  it("passes a connection on once what nobody reads has come", function()
+    local socket = raw.listen()
+    local from, to = raw.packet_pair()
+    local old = raw.host({ listen = 3 }, { socket.fd, from })
+    local client = raw.connect(socket.port)
+    assert.equal(200, client:ask(head("/hello", 6) .. "abc").status)
+    local heir = raw.host({ listen = -1 }, { to })
+    heir:tell "adopt 3"
+    old:tell "drain replaced 4"
+    raw.pass(20)
+    assert.equal(0, heir:stat().connections)
+    client:send "def"
+    old:line "^drained"
+    old:wait_exit()
+    local pid = tonumber(client:ask(get "/pid").body)
+    assert.equal(heir.process:get_pid(), pid)
+    client:close()
+    heir:stop()
+    raw.close_fd(from)
+    raw.close_fd(to)
+    socket.close()
+  end)
+end)
+
 describe("http: Expect: 100-continue", function()
   it("is answered when the handler asks, and not before", with_host({}, function(host)
     local client = raw.connect(host.port)
