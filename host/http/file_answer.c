@@ -213,7 +213,7 @@ static int get_file(struct answer *answer, struct http_file_root *root, struct s
 HTTP_EXPORT int http_file_find(struct http_request *request, uint64_t serial,
 	struct http_file_root *root, const char *path, size_t path_size)
 {
-	struct http_exchange *exchange = http_response_open(request, serial);
+	struct http_exchange *exchange = http_exchange_of(request, serial);
 	struct http_file_entry *entry;
 
 	if (exchange == NULL)
@@ -225,7 +225,7 @@ HTTP_EXPORT int http_response_file(struct http_request *request, uint64_t serial
 	struct http_file_root *root, const char *path, size_t path_size, int status, int type,
 	const char *headers, size_t headers_size)
 {
-	struct http_exchange *exchange = http_response_open(request, serial);
+	struct http_exchange *exchange = http_exchange_of(request, serial);
 	struct answer answer;
 	bool is_get;
 	int result;

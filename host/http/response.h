@@ -8,7 +8,6 @@
 #include "base/slice.h"
 
 struct http_exchange;
-struct http_request;
 
 /* An answer that another file of this room makes. */
 struct http_answer {
@@ -20,9 +19,6 @@ struct http_answer {
 	int64_t length;     /* bytes of the body */
 	struct slice body;  /* the whole of it; with data NULL it follows */
 };
-
-/* The exchange of a request that may be answered, or NULL: HTTP_OVER. */
-struct http_exchange *http_response_open(struct http_request *request, uint64_t serial);
 
 /*
  * Answers. Where the body follows, the state is HTTP_REQUEST_STREAMING then and owed says how much;

@@ -36,6 +36,8 @@ int worker_settings_read(
 		*numbers[i].to = (uint32_t)number;
 	}
 	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0 ||
+		record_number(plan, "unread_body_limit", 0, UINT64_MAX >> 1,
+			&http->unread_body_limit, error) != 0 ||
 		record_number(plan, "file_cache_time", 0, DAY_MS, &file_cache_time, error) != 0 ||
 		record_number(plan, "file_cache_memory", 0, UINT64_MAX >> 1,
 			&http->file_cache_memory, error) != 0 ||
