@@ -7,6 +7,7 @@
  *   … WAITING, STREAMING             the handler has it
  *   output not empty                 the client is slow; nothing is read or parsed meanwhile
  *   closing                          when the output is gone the connection goes too
+ *   exchange->websocket              it is a WebSocket: websocket.c decides
  *   lingering                        all is sent; waits for the client to close
  * Every entry from the loop ends in settle(), the one place that decides, from these, what to poll
  * for and what deadline runs.
@@ -25,6 +26,7 @@
 #include "http/parser.h"
 #include "http/response.h"
 #include "http/server_state.h"
+#include "http/websocket.h"
 
 #define SLAB_SIZE    16384     /* bytes of connections taken from malloc at once */
 #define GRACE_TIME   250       /* ms that an idle connection has left when the server ends */
@@ -75,7 +77,7 @@ void http_connection_pool_free(struct http_connection_pool *pool)
 
 static void on_event(uv_poll_t *poll, int status, int events);
 
-static void want(struct http_connection *connection, int events)
+void http_connection_want(struct http_connection *connection, int events)
 {
 	if (connection->events == events)
 		return;
@@ -103,6 +105,12 @@ static uint64_t timeout_of(const struct http_config *config, enum http_wait wait
 		return config->write_timeout;
 	case HTTP_WAIT_LINGER:
 		return LINGER_TIME;
+	case HTTP_WAIT_PING:
+		return config->websocket_ping_interval;
+	case HTTP_WAIT_PONG:
+		return config->websocket_ping_timeout;
+	case HTTP_WAIT_CLOSE:
+		return config->websocket_close_timeout;
 	case HTTP_WAIT_NOTHING:
 	case HTTP_WAITS:
 		break;
@@ -126,15 +134,13 @@ static void await(struct http_connection *connection, enum http_wait wait)
 	}
 }
 
-/* Goes on with a wait, or starts it. */
-static void keep_waiting(struct http_connection *connection, enum http_wait wait)
+void http_connection_wait(struct http_connection *connection, enum http_wait wait)
 {
 	if (connection->wait != wait)
 		await(connection, wait);
 }
 
-/* The next keep_waiting starts a wait, whatever it is. */
-static void forget_wait(struct http_connection *connection)
+void http_connection_forget_wait(struct http_connection *connection)
 {
 	connection->wait = HTTP_WAITS;
 }
@@ -164,6 +170,17 @@ static void on_closed(uv_handle_t *handle)
 	http_server_handle_closed(server);
 }
 
+static void drop_exchange(struct http_connection *connection)
+{
+	struct http_exchange *exchange = connection->exchange;
+
+	connection->exchange = NULL;
+	if (exchange != NULL && exchange->websocket != NULL)
+		http_websocket_detach(exchange);
+	else if (exchange != NULL)
+		http_exchange_free(exchange);
+}
+
 void http_connection_close(struct http_connection *connection)
 {
 	struct http_server *server = connection->server;
@@ -171,9 +188,7 @@ void http_connection_close(struct http_connection *connection)
 	if (connection->closed)
 		return;
 	connection->closed = true;
-	if (connection->exchange != NULL)
-		http_exchange_free(connection->exchange);
-	connection->exchange = NULL;
+	drop_exchange(connection);
 	buffer_free(&connection->output);
 	list_remove(&connection->link);
 	uv_close((uv_handle_t *)&connection->poll, on_closed);
@@ -189,7 +204,9 @@ void http_connection_cancel(struct http_connection *connection, enum http_cancel
 	struct http_server *server = connection->server;
 	struct http_exchange *exchange = connection->exchange;
 
-	if (exchange != NULL && http_exchange_is_open(exchange)) {
+	if (exchange != NULL && exchange->websocket != NULL) {
+		http_websocket_lose(exchange);
+	} else if (exchange != NULL && http_exchange_is_open(exchange)) {
 		exchange->view.state = HTTP_REQUEST_ANSWERED;
 		server->counters->busy--;
 		server->handler->on_cancel(server->context, &exchange->view, why);
@@ -201,19 +218,17 @@ void http_connection_cancel(struct http_connection *connection, enum http_cancel
  * and could take the answer from it. So only our side is closed, until the client closes its. */
 static void linger(struct http_connection *connection)
 {
-	if (connection->exchange != NULL)
-		http_exchange_free(connection->exchange);
-	connection->exchange = NULL;
+	drop_exchange(connection);
 	connection->lingering = true;
 	if (shutdown(connection->fd, SHUT_WR) != 0) {
 		http_connection_close(connection);
 		return;
 	}
-	want(connection, UV_READABLE);
+	http_connection_want(connection, UV_READABLE);
 	await(connection, HTTP_WAIT_LINGER);
 }
 
-static void end(struct http_connection *connection)
+void http_connection_end(struct http_connection *connection)
 {
 	static const struct linger reset = {.l_onoff = 1, .l_linger = 0};
 
@@ -235,25 +250,25 @@ static void end(struct http_connection *connection)
 static void settle_open(struct http_connection *connection)
 {
 	if (connection->events == UV_WRITABLE)
-		want(connection, UV_READABLE);
+		http_connection_want(connection, UV_READABLE);
 	if (connection->exchange->view.state == HTTP_REQUEST_WAITING)
-		keep_waiting(connection, HTTP_WAIT_ANSWER);
+		http_connection_wait(connection, HTTP_WAIT_ANSWER);
 	else
-		keep_waiting(connection, HTTP_WAIT_NOTHING);
+		http_connection_wait(connection, HTTP_WAIT_NOTHING);
 }
 
 static void settle_reading(struct http_connection *connection)
 {
 	struct http_exchange *exchange = connection->exchange;
 
-	want(connection, UV_READABLE);
+	http_connection_want(connection, UV_READABLE);
 	if (!exchange->begun && !http_exchange_has_rest(exchange)) {
 		http_exchange_free(exchange);
 		connection->exchange = NULL;
 		http_connection_wait_idle(connection);
 		return;
 	}
-	keep_waiting(connection,
+	http_connection_wait(connection,
 		exchange->begun && exchange->head_complete ? HTTP_WAIT_BODY : HTTP_WAIT_HEAD);
 }
 
@@ -264,19 +279,21 @@ static void settle(struct http_connection *connection)
 
 	if (connection->closed)
 		return;
-	if (connection->broken) {
+	if (exchange != NULL && exchange->websocket != NULL) {
+		http_websocket_settle(connection);
+	} else if (connection->broken) {
 		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
 	} else if (connection->output.size != 0) {
-		want(connection, UV_WRITABLE);
-		keep_waiting(connection, HTTP_WAIT_CLIENT);
+		http_connection_want(connection, UV_WRITABLE);
+		http_connection_wait(connection, HTTP_WAIT_CLIENT);
 	} else if (connection->closing != HTTP_CLOSING_NOT && !open) {
-		end(connection);
+		http_connection_end(connection);
 	} else if (open) {
 		settle_open(connection);
 	} else if (exchange != NULL) {
 		settle_reading(connection);
 	} else {
-		want(connection, UV_READABLE);
+		http_connection_want(connection, UV_READABLE);
 		http_connection_wait_idle(connection);
 	}
 }
@@ -299,7 +316,7 @@ static void refuse(struct http_connection *connection, int status, const char *r
 	connection->closing = HTTP_CLOSING_LINGER;
 	drop_rest(exchange);
 	http_exchange_reset(exchange);
-	forget_wait(connection);
+	http_connection_forget_wait(connection);
 }
 
 static void dispatch(struct http_connection *connection)
@@ -324,7 +341,7 @@ static void finish(struct http_connection *connection, bool more)
 		connection->closing =
 			exchange->client_closes && !more ? HTTP_CLOSING_PLAIN : HTTP_CLOSING_LINGER;
 	http_exchange_reset(exchange);
-	forget_wait(connection);
+	http_connection_forget_wait(connection);
 }
 
 /* The client waits for a word before it sends the body; that it may, is clear by now. */
@@ -406,7 +423,7 @@ void http_connection_resume(struct http_connection *connection)
 
 /* ---- Events -------------------------------------------------------------------------------- */
 
-static ssize_t receive(struct http_connection *connection)
+ssize_t http_connection_receive(struct http_connection *connection)
 {
 	ssize_t size;
 
@@ -419,7 +436,7 @@ static ssize_t receive(struct http_connection *connection)
 /* While lingering: what comes is dropped, until the client closes or it is too much. */
 static void drop_input(struct http_connection *connection)
 {
-	ssize_t size = receive(connection);
+	ssize_t size = http_connection_receive(connection);
 
 	if (size < 0 && errno == EAGAIN)
 		return;
@@ -466,18 +483,17 @@ static void on_readable(struct http_connection *connection)
 	}
 	if (is_busy(connection)) {
 		/* Pipelined requests or the client's end: either has time until the answer. */
-		want(connection, UV_DISCONNECT);
+		http_connection_want(connection, UV_DISCONNECT);
 		return;
 	}
-	size = receive(connection);
+	size = http_connection_receive(connection);
 	if (size > 0)
 		work_on(connection, connection->server->input, (size_t)size);
 	else if (size == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
 		http_connection_close(connection);
 }
 
-/* The stream can take more: whatever the handler writes now leaves in one write. */
-static void tell_writable(struct http_connection *connection)
+void http_connection_tell_writable(struct http_connection *connection)
 {
 	struct http_server *server = connection->server;
 	struct http_exchange *exchange = connection->exchange;
@@ -495,10 +511,10 @@ static void on_client_takes(struct http_connection *connection)
 	struct http_exchange *exchange = connection->exchange;
 
 	if (http_output_flush(connection) != 0)
-		forget_wait(connection);
+		http_connection_forget_wait(connection);
 	if (connection->output.size == 0 && !connection->broken) {
 		if (exchange != NULL && exchange->full && http_exchange_is_open(exchange))
-			tell_writable(connection);
+			http_connection_tell_writable(connection);
 		if (exchange != NULL && exchange->view.state == HTTP_REQUEST_ANSWERED)
 			finish(connection, http_exchange_has_rest(exchange));
 		advance_rest(connection);
@@ -512,13 +528,15 @@ static void on_event(uv_poll_t *poll, int status, int events)
 
 	if (status < 0)
 		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
+	else if (connection->exchange != NULL && connection->exchange->websocket != NULL)
+		http_websocket_on_event(connection, events);
 	else if (connection->output.size != 0)
 		on_client_takes(connection);
 	else if ((events & UV_READABLE) != 0)
 		on_readable(connection);
 	else if ((events & UV_DISCONNECT) != 0)
 		/* It has closed its sending side and may well wait for the answer: not the end. */
-		want(connection, 0);
+		http_connection_want(connection, 0);
 }
 
 static void time_out_answer(struct http_connection *connection)
@@ -551,6 +569,11 @@ void http_connection_expire(struct http_connection *connection)
 	case HTTP_WAIT_GRACE:
 	case HTTP_WAIT_LINGER:
 		http_connection_close(connection);
+		break;
+	case HTTP_WAIT_PING:
+	case HTTP_WAIT_PONG:
+	case HTTP_WAIT_CLOSE:
+		http_websocket_expire(connection);
 		break;
 	case HTTP_WAIT_NOTHING:
 	case HTTP_WAITS:

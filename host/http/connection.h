@@ -25,6 +25,9 @@ enum http_wait {
 	HTTP_WAIT_ANSWER,  /* the handler's */
 	HTTP_WAIT_CLIENT,  /* that it takes bytes */
 	HTTP_WAIT_LINGER,  /* that it has read the last answer */
+	HTTP_WAIT_PING,    /* a WebSocket, until it is asked for a sign of life */
+	HTTP_WAIT_PONG,    /* for that sign */
+	HTTP_WAIT_CLOSE,   /* for the client's close frame, after ours */
 	HTTP_WAIT_NOTHING, /* a streaming handler may take its time */
 	HTTP_WAITS
 };
@@ -78,6 +81,26 @@ void http_connection_close(struct http_connection *connection);
 
 /* Puts an idle connection in the list it belongs to now; see http_server_is_ending. */
 void http_connection_wait_idle(struct http_connection *connection);
+
+/* ---- For websocket.c ---- */
+
+/* Polls for these UV_… events from now on. */
+void http_connection_want(struct http_connection *connection, int events);
+
+/* Goes on with a wait, or starts it. */
+void http_connection_wait(struct http_connection *connection, enum http_wait wait);
+
+/* The next http_connection_wait starts a wait, whatever it is. */
+void http_connection_forget_wait(struct http_connection *connection);
+
+/* recv(2) into the server's input. */
+ssize_t http_connection_receive(struct http_connection *connection);
+
+/* The client can take more: whatever the handler writes now leaves in one write. */
+void http_connection_tell_writable(struct http_connection *connection);
+
+/* Ends it as `closing` says, once everything is written. */
+void http_connection_end(struct http_connection *connection);
 
 void http_connection_pool_free(struct http_connection_pool *pool);
 

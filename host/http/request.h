@@ -21,6 +21,7 @@
 #define HTTP_IP_SIZE       48 /* the longest address as text, and its NUL */
 
 struct http_connection;
+struct http_websocket;
 
 /* A header field; offsets from the exchange's base. */
 struct http_field {
@@ -45,8 +46,8 @@ enum http_framing {
 };
 
 struct http_exchange {
-	struct http_request view; /* first: the pointer Lua has is a pointer to this */
-	struct http_connection *connection;
+	struct http_request view;           /* first: the pointer Lua has is a pointer to this */
+	struct http_connection *connection; /* NULL for a WebSocket that has lost it */
 	struct list ready; /* in server->ready while the loop has something to do with it */
 
 	/* Reading; see parser.c. */
@@ -91,6 +92,8 @@ struct http_exchange {
 	uint8_t framing; /* enum http_framing */
 	uint64_t owed;   /* body bytes that are announced and not written */
 
+	struct http_websocket *websocket; /* what it became; NULL for most */
+
 	struct arena arena; /* the decoded path */
 	char ip[HTTP_IP_SIZE];
 };
@@ -112,6 +115,9 @@ static inline int http_exchange_refuse(
 	exchange->reason = reason;
 	return -1;
 }
+
+/* Has the loop look at the exchange, unless it is about to anyway. */
+void http_exchange_queue(struct http_exchange *exchange);
 
 /* Whether the handler has been given the request and has not answered it in full. */
 static inline bool http_exchange_is_open(const struct http_exchange *exchange)

@@ -359,6 +359,7 @@ static void open_entry(lua_State *lua, struct script *script)
 		[SCRIPT_FAILED] = "failed",
 		[SCRIPT_CANCEL] = "cancel",
 		[SCRIPT_WRITABLE] = "writable",
+		[SCRIPT_WEBSOCKET] = "websocket",
 		[SCRIPT_TICK] = "tick",
 		[SCRIPT_READY] = "ready",
 		[SCRIPT_LEAKS] = "leaks",

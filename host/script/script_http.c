@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "http/websocket_abi.h"
 #include "shm/shm_abi.h"
 
 /*
@@ -29,6 +30,17 @@ const void *const script_ffi_functions[] = {
 	(const void *)http_response_write,
 	(const void *)http_response_end,
 	(const void *)http_response_abort,
+	(const void *)http_websocket_check,
+	(const void *)http_websocket_accept,
+	(const void *)http_websocket_receive,
+	(const void *)http_websocket_send,
+	(const void *)http_websocket_ping,
+	(const void *)http_websocket_close,
+	(const void *)http_websocket_closing,
+	(const void *)http_websocket_code_valid,
+	(const void *)http_websocket_finish,
+	(const void *)http_websocket_subscribe,
+	(const void *)http_websocket_unsubscribe,
 	(const void *)shm_value_open,
 	(const void *)shm_value_get_int64,
 	(const void *)shm_value_set_int64,
@@ -173,6 +185,8 @@ void script_http_event(struct script *script, const struct script_event *event)
 	if (event->kind == SCRIPT_EVENT_CANCEL) {
 		lua_pushinteger(script->lua, event->why);
 		(void)script_call(script, SCRIPT_CANCEL, 2, 0);
+	} else if (event->kind == SCRIPT_EVENT_WEBSOCKET) {
+		(void)script_call(script, SCRIPT_WEBSOCKET, 1, 0);
 	} else {
 		(void)script_call(script, SCRIPT_WRITABLE, 1, 0);
 	}
@@ -204,6 +218,13 @@ void script_http_cancel(struct script *script, struct http_request *request, enu
 				   .request = request,
 				   .serial = request->serial,
 				   .why = why});
+}
+
+void script_http_websocket(struct script *script, struct http_request *request)
+{
+	event_take(script, (struct script_event){.kind = SCRIPT_EVENT_WEBSOCKET,
+				   .request = request,
+				   .serial = request->serial});
 }
 
 void script_http_writable(struct script *script, struct http_request *request)

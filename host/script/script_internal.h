@@ -21,7 +21,12 @@
 #include "script/script_abi.h"
 #pragma GCC visibility pop
 
-enum script_event_kind { SCRIPT_EVENT_REQUEST = 1, SCRIPT_EVENT_CANCEL, SCRIPT_EVENT_WRITABLE };
+enum script_event_kind {
+	SCRIPT_EVENT_REQUEST = 1,
+	SCRIPT_EVENT_CANCEL,
+	SCRIPT_EVENT_WRITABLE,
+	SCRIPT_EVENT_WEBSOCKET
+};
 
 struct script_event {
 	enum script_event_kind kind;
@@ -32,15 +37,16 @@ struct script_event {
 
 /* The functions that perigee.entry.open returned, as registry references. */
 enum script_function {
-	SCRIPT_START,    /* (module, name, argument, finish): runs a function in a coroutine */
-	SCRIPT_SERVE,    /* (slot): body of a request coroutine */
-	SCRIPT_FAILED,   /* (slot, error): a request coroutine died of an error */
-	SCRIPT_CANCEL,   /* (serial, why): the request is over */
-	SCRIPT_WRITABLE, /* (serial): its client takes bytes again */
-	SCRIPT_TICK,     /* (): the timer ran out */
-	SCRIPT_READY,    /* (): resumes what was woken */
-	SCRIPT_LEAKS,    /* (): names the open handles, or nil */
-	SCRIPT_TRACE,    /* (error): message handler */
+	SCRIPT_START,     /* (module, name, argument, finish): runs a function in a coroutine */
+	SCRIPT_SERVE,     /* (slot): body of a request coroutine */
+	SCRIPT_FAILED,    /* (slot, error): a request coroutine died of an error */
+	SCRIPT_CANCEL,    /* (serial, why): the request is over */
+	SCRIPT_WRITABLE,  /* (serial): its client takes bytes again */
+	SCRIPT_WEBSOCKET, /* (serial): a message, or it is not open any more */
+	SCRIPT_TICK,      /* (): the timer ran out */
+	SCRIPT_READY,     /* (): resumes what was woken */
+	SCRIPT_LEAKS,     /* (): names the open handles, or nil */
+	SCRIPT_TRACE,     /* (error): message handler */
 	SCRIPT_FUNCTIONS
 };
 

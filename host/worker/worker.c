@@ -84,6 +84,11 @@ static void on_writable(void *context, struct http_request *request)
 	script_http_writable(((struct worker *)context)->script, request);
 }
 
+static void on_websocket(void *context, struct http_request *request)
+{
+	script_http_websocket(((struct worker *)context)->script, request);
+}
+
 static void on_stopped(void *context, bool ok, struct slice text);
 
 static void on_drained(void *context)
@@ -108,6 +113,7 @@ static const struct http_handler handler = {
 	.on_request = on_request,
 	.on_cancel = on_cancel,
 	.on_writable = on_writable,
+	.on_websocket = on_websocket,
 	.on_drained = on_drained,
 	.on_heir_lost = on_heir_lost,
 	.on_warning = on_warning,

@@ -24,7 +24,14 @@ int worker_settings_read(
 		{"write_timeout", &http->write_timeout, DAY_MS},
 		{"connection_limit", &http->connection_limit, 10000000},
 		{"write_buffer_limit", &http->write_buffer_limit, 1u << 30},
+		{"websocket_message_limit", &http->websocket_message_limit, 1u << 30},
+		{"websocket_buffer_limit", &http->websocket_buffer_limit, 1u << 30},
+		{"websocket_ping_interval", &http->websocket_ping_interval, DAY_MS},
+		{"websocket_ping_timeout", &http->websocket_ping_timeout, DAY_MS},
+		{"websocket_close_timeout", &http->websocket_close_timeout, DAY_MS},
+		{"websocket_compression_min", &http->websocket_compression_min, 1u << 30},
 	};
+	uint64_t compression;
 
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
 		uint64_t number;
@@ -33,6 +40,9 @@ int worker_settings_read(
 			return -1;
 		*numbers[i].to = (uint32_t)number;
 	}
+	if (record_number(plan, "websocket_compression", 0, 1, &compression, error) != 0)
+		return -1;
+	http->websocket_compression = (uint32_t)compression;
 	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0)
 		return -1;
 	return record_number(

@@ -23,5 +23,6 @@ abi.FULL = 1
 abi.OVER = -1
 abi.BAD_STATUS = -2
 abi.BAD_HEADER = -3
+abi.BAD_TEXT = -7
 
 return abi

@@ -5,6 +5,7 @@ local nearest = require "perigee.nearest"
 local phase = require "perigee.phase"
 local router = require "perigee.router"
 local shared = require "perigee.shared"
+local websocket = require "perigee.websocket"
 
 ---@class perigee.App
 ---@field name string
@@ -156,6 +157,25 @@ for _, method in ipairs { "get", "post", "put", "patch", "delete", "head", "opti
   methods[method] = function(self, path, handler, options)
     return add_route(self, "app:" .. method, list, path, handler, options)
   end
+end
+
+--- Adds a WebSocket (RFC 6455): `handler(req, ws, …)` runs once a client's upgrade is answered, and
+--- the WebSocket is closed when it returns, with 1000, or raises, with 1011. What refuses a client
+--- (426, 400, 403) goes through app:exception as for any route. Raises at the caller's place; does
+--- not yield.
+---@param path string "/rooms/<name>"
+---@param handler fun(req: perigee.Request, ws: perigee.WebSocket, ...) may yield
+---@param options { protocols: string[]|nil, origins: string[]|"*"|nil, name: string|nil }|nil
+---   protocols: subprotocols, the one liked best first; origins: of pages that may connect
+---   ("https://example.com"), "*" for all; default only the app's own
+---@return function handler
+function methods:websocket(path, handler, options)
+  options = options or {}
+  websocket.check_options(options)
+  caller.check(handler, "function", "app:websocket: the handler")
+  add_route(self, "app:websocket", { "GET" }, path, websocket.handler(handler, options),
+    { name = options.name })
+  return handler
 end
 
 -- ── Hooks ────────────────────────────────────────────────────────────────────────────────────

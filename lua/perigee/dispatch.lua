@@ -14,6 +14,7 @@ local request = require "perigee.request"
 local scheduler = require "perigee.scheduler"
 local traceback = require "perigee.traceback"
 local urlencoded = require "perigee.urlencoded"
+local websocket = require "perigee.websocket"
 
 local C = abi.C
 local OK, FULL, OVER = abi.OK, abi.FULL, abi.OVER
@@ -199,6 +200,7 @@ end
 
 --- Runs the response hooks and sends what they leave.
 local function respond(task, req, response)
+  if response == http.UPGRADED then return end -- and all over by now
   local hooks = app.response_hooks
   if not task.hooked then
     task.hooked = true -- not again for the answer to an error of theirs
@@ -246,7 +248,12 @@ function dispatch.failed(slot, value, release)
     log.error("in Perigee itself: %s", traceback.text(fault))
     return
   end
+  local was_websocket = websocket.abandon(req[SERIAL])
   if scheduler.is_cancelled(traceback.unwrap(fault)) then return end
+  if was_websocket then
+    log_fault(req, fault)
+    return
+  end
   scheduler.spawn(function()
     local own = scheduler.current
     own.serial = req[SERIAL]
@@ -354,7 +361,7 @@ end
 ---@param serial number
 function dispatch.writable(serial)
   local task = writers[serial]
-  if not task then return end
+  if not task then return websocket.writable(serial) end
   writers[serial] = nil
   scheduler.wake(task)
 end

@@ -44,6 +44,7 @@ function entry.open(address, release)
     failed = function(slot, value) require("perigee.dispatch").failed(slot, value, release) end,
     cancel = function(serial, why) require("perigee.dispatch").cancel(serial, why) end,
     writable = function(serial) require("perigee.dispatch").writable(serial) end,
+    websocket = function(serial) require("perigee.websocket").event(serial) end,
     tick = scheduler.tick,
     ready = scheduler.ready,
     leaks = handles.leaks,

@@ -127,6 +127,9 @@ function http.stream(fn, status, headers)
   return response
 end
 
+--- What the route of a WebSocket returns: it has answered, and is over.
+http.UPGRADED = setmetatable({ status = 101, type = TYPE_NONE, body = "" }, response_mt)
+
 --- Raises an error that answers the request.
 ---@param status number 400 to 599
 ---@param message string|nil shown to the client; default the status's own words
@@ -196,7 +199,8 @@ function http.header_lines(headers, kind)
   local lines = {}
   for name, value in pairs(headers) do
     local lower = tostring(name):lower()
-    if own[lower] then error(("response header %s: Perigee sets it itself"):format(name), 0) end
+    local upgrades = lower == "connection" and value == "Upgrade" -- goes with 426
+    if own[lower] and not upgrades then error(("response header %s: Perigee sets it itself"):format(name), 0) end
     if lower == "content-type" then kind = TYPE_NONE end
     if type(value) == "table" then
       for _, each in ipairs(value) do lines[#lines + 1] = header_line(name, each) end

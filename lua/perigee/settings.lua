@@ -73,6 +73,20 @@ settings.list = {
     help = "connections of a worker at once; above it accepting pauses" },
   { name = "write_buffer_limit", type = "size", default = 64 * KIB, least = KIB, most = GIB,
     help = "waiting for a client before a handler's write waits" },
+  { name = "websocket_message_limit", type = "size", default = MIB, least = 1, most = GIB,
+    help = "for a message of a WebSocket's client (closed with 1009)" },
+  { name = "websocket_buffer_limit", type = "size", default = MIB, least = KIB, most = GIB,
+    help = "of published messages waiting for a WebSocket's client (closed with 1013)" },
+  { name = "websocket_ping_interval", type = "seconds", default = 20, least = 0.001, most = DAY,
+    help = "between two pings to a WebSocket's client" },
+  { name = "websocket_ping_timeout", type = "seconds", default = 20, least = 0.001, most = DAY,
+    help = "for a sign of life after a ping" },
+  { name = "websocket_close_timeout", type = "seconds", default = 5, least = 0.001, most = DAY,
+    help = "for a WebSocket's client to answer a close" },
+  { name = "websocket_compression", type = "bool", default = true,
+    help = "agree to permessage-deflate" },
+  { name = "websocket_compression_min", type = "size", default = KIB, least = 1, most = GIB,
+    help = "shorter messages are not compressed" },
 }
 
 settings.by_name = {}
