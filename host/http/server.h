@@ -67,12 +67,13 @@ struct http_handler {
 
 /* Written by this process only, may be read by others: aligned words, never reset. */
 struct http_counters {
-	uint64_t requests;        /* complete requests handed to the handler */
-	uint64_t connections;     /* open now */
-	uint64_t accepted;        /* connections ever accepted or adopted */
-	uint64_t busy;            /* requests without a complete answer now */
-	uint64_t websockets;      /* open now, or with a handler that has not returned */
-	uint64_t websockets_slow; /* closed because they took too slowly what was published */
+	uint64_t requests;          /* complete requests handed to the handler */
+	uint64_t connections;       /* open now */
+	uint64_t accepted;          /* connections ever accepted or adopted */
+	uint64_t busy;              /* requests without a complete answer now */
+	uint64_t websockets;        /* open now, or with a handler that has not returned */
+	uint64_t websockets_slow;   /* closed because they took too slowly what was published */
+	uint64_t publications_lost; /* of other workers, as this one read them too slowly */
 };
 
 /* How the sockets are left at http_server_drain. */
@@ -114,9 +115,10 @@ void http_server_set_heir(struct http_server *server, int heir);
 
 /*
  * Sends a message to the WebSockets of this server that have subscribed to `topic`. `kind` is
- * enum http_websocket_kind; a text is UTF-8. Calls no handler back. Returns how many there were.
+ * enum http_websocket_kind. Calls no handler back. Returns how many there were, or HTTP_BAD_TEXT
+ * for a text that is no UTF-8.
  */
-size_t http_server_publish(
+int http_server_publish(
 	struct http_server *server, struct slice topic, int kind, struct slice message);
 
 /* Closes everything at once, cancelling what is in flight; on_drained comes when it is done. */

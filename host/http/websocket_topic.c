@@ -205,7 +205,7 @@ static void deliver(struct http_websocket *websocket, struct publication *public
 			websocket, publication->opcode, false, publication->payload);
 }
 
-size_t http_server_publish(
+int http_server_publish(
 	struct http_server *server, struct slice topic, int kind, struct slice message)
 {
 	struct publication publication = {
@@ -213,8 +213,11 @@ size_t http_server_publish(
 		.payload = message,
 	};
 	struct websocket_topic *found;
-	size_t count = 0;
+	int count = 0;
 
+	if (publication.opcode == WEBSOCKET_TEXT &&
+		!websocket_utf8_valid(message.data, message.size))
+		return HTTP_BAD_TEXT;
 	if (server->topics.buckets == NULL)
 		return 0;
 	found = *find(&server->topics, topic);

@@ -52,6 +52,7 @@ const void *const script_ffi_functions[] = {
 	(const void *)shm_last_error,
 	(const void *)script_timer_set,
 	(const void *)script_now,
+	(const void *)script_publish,
 };
 
 static const char unavailable[] = "503 Service Unavailable\n";
@@ -218,6 +219,24 @@ void script_http_cancel(struct script *script, struct http_request *request, enu
 				   .request = request,
 				   .serial = request->serial,
 				   .why = why});
+}
+
+void script_set_publish(struct script *script, script_publish_function *publish, void *context)
+{
+	script->publish = publish;
+	script->publish_context = context;
+}
+
+int script_publish(struct script_state *state, const char *topic, size_t topic_size, int kind,
+	const char *message, size_t message_size)
+{
+	const struct script *script = (const struct script *)(const void *)state;
+
+	if (script->publish == NULL)
+		return SCRIPT_NOT_HERE;
+	return script->publish(script->publish_context,
+		(struct slice){.data = topic, .size = topic_size}, kind,
+		(struct slice){.data = message, .size = message_size});
 }
 
 void script_http_websocket(struct script *script, struct http_request *request)

@@ -72,7 +72,9 @@ struct script {
 	struct script_thread *threads;   /* coroutines for requests, by slot number */
 	uint32_t thread_count;           /* entries of `threads` and of state.idle */
 	uint32_t thread_capacity;
-	uint32_t free_slot;          /* first free entry of `threads`, or SCRIPT_NO_SLOT */
+	uint32_t free_slot;               /* first free entry of `threads`, or SCRIPT_NO_SLOT */
+	script_publish_function *publish; /* NULL in processes that cannot */
+	void *publish_context;
 	struct list calls;           /* script_call, oldest first */
 	struct script_event *events; /* what came while Lua was running, in order */
 	size_t event_count;

@@ -1,6 +1,7 @@
 /* Reading a plan into a worker's settings. No state. Runs in workers. */
 #include "worker/worker_settings.h"
 
+#include "shm/feed.h"
 #include "wire/record.h"
 
 #define DAY_MS (24u * 3600 * 1000)
@@ -44,6 +45,9 @@ int worker_settings_read(
 		return -1;
 	http->websocket_compression = (uint32_t)compression;
 	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0)
+		return -1;
+	if (record_number(plan, "publish_limit", 1, SHM_FEED_MESSAGE_MAX,
+		    &ret_settings->publish_limit, error) != 0)
 		return -1;
 	return record_number(
 		plan, "worker_timeout", 0, DAY_MS, &ret_settings->worker_timeout, error);

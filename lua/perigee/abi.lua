@@ -25,4 +25,7 @@ abi.BAD_STATUS = -2
 abi.BAD_HEADER = -3
 abi.BAD_TEXT = -7
 
+--- What script_publish says in a process that is no worker.
+abi.NOT_HERE = -100
+
 return abi

@@ -178,6 +178,21 @@ function methods:websocket(path, handler, options)
   return handler
 end
 
+--- Sends a message to every WebSocket that has subscribed to `topic`, in all workers, also in those
+--- that are being replaced. The messages of one worker keep their order. Does not wait: a client that
+--- has more than websocket_buffer_limit waiting is closed with 1013, and a worker that falls behind by
+--- half a megabyte loses messages, which its log counts. Does not yield; raises at the caller's place,
+--- among others in a process that is no worker.
+---@param topic string any bytes
+---@param message string
+---@param kind "text"|"binary"|nil "text", which must be UTF-8
+---@return true|nil
+---@return string|nil reason nil: more than publish_limit
+---@return string|nil code "EMSGSIZE"
+function methods:publish(topic, message, kind) -- luacheck: no self
+  return websocket.publish(topic, message, kind)
+end
+
 -- ── Hooks ────────────────────────────────────────────────────────────────────────────────────
 
 --- Calls `fn(req)` before each handler, in the order given. What it returns, if not nil, is the

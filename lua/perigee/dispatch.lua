@@ -151,7 +151,7 @@ local function send_stream(req, response)
   local result = C.http_response_begin(req[POINTER], req[SERIAL], response.status, kind, lines,
     lines and #lines or 0, -1)
   if result ~= OK then return result end
-  response.stream(stream_writer(req))
+  response.stream(stream_writer(req), req)
   result = C.http_response_end(req[POINTER], req[SERIAL])
   return result
 end

@@ -127,6 +127,23 @@ function http.stream(fn, status, headers)
   return response
 end
 
+--- Server-sent events: `fn(stream)` calls `stream:send { data = …, event = …, id = …, retry = … }`,
+--- which yields while the client is slow; see perigee.sse. The stream ends when `fn` returns; it is
+--- cancelled in its next wait when the client goes away or the worker stops, after which a browser
+--- connects again, with `stream.last_event_id`.
+---@param fn fun(stream: perigee.EventStream)
+---@return perigee.Response # text/event-stream, not to be stored or buffered
+function http.sse(fn, status, headers)
+  caller.check(fn, "function", "http.sse: the function")
+  local response = new("sse", "", status, headers, TYPE_NONE)
+  local copy = { ["Content-Type"] = "text/event-stream", ["Cache-Control"] = "no-store",
+    ["X-Accel-Buffering"] = "no" }
+  for name, field in pairs(headers or {}) do copy[name] = field end
+  response.headers = copy
+  response.stream = function(write, req) require("perigee.sse").run(fn, req, write) end
+  return response
+end
+
 --- What the route of a WebSocket returns: it has answered, and is over.
 http.UPGRADED = setmetatable({ status = 101, type = TYPE_NONE, body = "" }, response_mt)
 

@@ -87,6 +87,10 @@ settings.list = {
     help = "agree to permessage-deflate" },
   { name = "websocket_compression_min", type = "size", default = KIB, least = 1, most = GIB,
     help = "shorter messages are not compressed" },
+  { name = "sse_keep_alive", type = "seconds", default = 15, least = 0.01, most = DAY,
+    help = "without an event, until a comment is sent to a client of http.sse" },
+  { name = "publish_limit", type = "size", default = 64 * KIB, least = 1, most = 256 * KIB,
+    help = "for a published message with its topic" },
 }
 
 settings.by_name = {}

@@ -492,8 +492,8 @@ static void obey(const char *line)
 	else if (sscanf(line, "adopt %d", &fd) == 1)
 		CHECK(http_server_adopt(server, fd, &error) == 0);
 	else if (strncmp(line, "publish ", 8) == 0)
-		printf("published %zu\n", http_server_publish(server, SLICE("all"), 1,
-						  (struct slice){line + 8, strlen(line + 8)}));
+		printf("published %d\n", http_server_publish(server, SLICE("all"), 1,
+						 (struct slice){line + 8, strlen(line + 8)}));
 	else if (strcmp(line, "stat") == 0)
 		printf("stat requests %" PRIu64 " connections %" PRIu64 " accepted %" PRIu64
 		       " busy %" PRIu64 "\n",
