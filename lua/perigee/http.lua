@@ -217,7 +217,9 @@ function http.header_lines(headers, kind)
   for name, value in pairs(headers) do
     local lower = tostring(name):lower()
     local upgrades = lower == "connection" and value == "Upgrade" -- goes with 426
-    if own[lower] and not upgrades then error(("response header %s: Perigee sets it itself"):format(name), 0) end
+    if own[lower] and not upgrades then
+      error(("response header %s: Perigee sets it itself"):format(name), 0)
+    end
     if lower == "content-type" then kind = TYPE_NONE end
     if type(value) == "table" then
       for _, each in ipairs(value) do lines[#lines + 1] = header_line(name, each) end

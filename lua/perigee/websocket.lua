@@ -125,7 +125,7 @@ end
 ---@return "text"|"binary"|string kind or the reason
 ---@return number|nil code once it is closed: RFC 6455, 7.4.1; 1005 none was given, 1006 lost
 function methods:receive(timeout)
-  if timeout ~= nil and (type(timeout) ~= "number" or not (timeout >= 0)) then
+  if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout or timeout < 0) then
     caller.fail("ws:receive: the timeout must be a number of seconds, not %s", tostring(timeout))
   end
   if self.receiver and self.receiver.parked then

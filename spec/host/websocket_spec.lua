@@ -192,8 +192,9 @@ describe("an app's WebSocket", function()
     local text = ws:message().payload
     local lines = {}
     for line in text:gmatch "[^\n]+" do lines[#lines + 1] = line end
-    local expected = { "the message must be a string", 'the kind must be "text" or "binary"', "must be UTF%-8",
-      "one that may be sent", "at most 123", "at most 125", "number of seconds", "the topic must be a string",
+    local expected = { "the message must be a string", 'the kind must be "text" or "binary"',
+      "must be UTF%-8", "one that may be sent", "at most 123", "at most 125", "number of seconds",
+      "the topic must be a string",
       "ws.mine cannot be set", "must be UTF%-8", "EMSGSIZE" }
     for i, pattern in ipairs(expected) do assert.matches(pattern, lines[i]) end
     for i = 1, 10 do assert.matches("^app.lua:%d+: ", lines[i]) end
