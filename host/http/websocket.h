@@ -88,6 +88,9 @@ void http_websocket_fail(struct http_websocket *websocket, int code, const char 
 /* It is closed in form; the connection ends when all is written. */
 void http_websocket_set_closed(struct http_websocket *websocket);
 
+/* Begins to close it because the server drains: with 1001 or 1012. Only while it is open. */
+void http_websocket_drain(struct http_websocket *websocket);
+
 /* ---- For connection.c ---- */
 
 /* Something happened on its socket. */

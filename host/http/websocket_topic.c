@@ -103,8 +103,8 @@ static void leave(struct websocket_subscription *subscription)
 void websocket_topic_leave_all(struct http_websocket *websocket)
 {
 	while (!list_empty(&websocket->subscriptions))
-		leave(LIST_ENTRY(websocket->subscriptions.next, struct websocket_subscription,
-			of_websocket));
+		leave(LIST_ENTRY(list_take_first(&websocket->subscriptions),
+			struct websocket_subscription, of_websocket));
 }
 
 void websocket_topics_free(struct websocket_topics *topics)

@@ -1,8 +1,7 @@
 /* Child processes: their records, their life as a state × event table. Owned by the manager. */
-#include "manager/child.h"
+#include "manager/child_private.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +14,10 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "manager/manager.h"
-#include "manager/spawn.h"
 
-#define ABORT_GRACE  2000         /* ms from SIGABRT to SIGKILL */
-#define KILL_INSIST  1000         /* ms between two SIGKILLs of a group that does not go */
-#define REFUSE_GRACE 2000         /* ms a process that cannot start has to end by itself */
-#define PIPE_BYTES   (256 * 1024) /* asked of the kernel for each output pipe */
+#define ABORT_GRACE  2000 /* ms from SIGABRT to SIGKILL */
+#define KILL_INSIST  1000 /* ms between two SIGKILLs of a group that does not go */
+#define REFUSE_GRACE 2000 /* ms a process that cannot start has to end by itself */
 
 /* --- signals and messages --------------------------------------------------------------------- */
 
@@ -78,7 +75,7 @@ static void on_source_closed(void *owner)
 	release(child);
 }
 
-static void leave_seat(struct child *child)
+void child_leave_seat(struct child *child)
 {
 	if (child->beats == NULL)
 		return;
@@ -86,32 +83,17 @@ static void leave_seat(struct child *child)
 	child->beats = NULL;
 }
 
-static int take_seat(struct child *child, struct error *error)
-{
-	struct manager *manager = child->manager;
-
-	for (unsigned seat = 0; seat < SHM_SEATS_MAX; seat++) {
-		if (manager->seats_taken[seat])
-			continue;
-		manager->seats_taken[seat] = true;
-		child->seat = seat;
-		child->beats = shm_slots_seat(manager->slots_table, seat);
-		shm_seat_clear(child->beats, clock_now());
-		return 0;
-	}
-	return error_set(error, EAGAIN, "there are %d workers already", SHM_SEATS_MAX);
-}
-
 /* Everything is over: the record waits for libuv to let go of its handles. */
 static void bury(struct child *child)
 {
 	child->state = CHILD_GONE;
 	list_remove(&child->node);
-	leave_seat(child);
+	child_leave_seat(child);
 	/* The handle before its descriptor: libuv forgets the number as it closes, and by then it
 	 * must not be another's already. */
 	uv_close((uv_handle_t *)&child->control_poll, on_handle_closed);
 	fd_close(&child->control);
+	fd_close(&child->spare);
 	uv_close((uv_handle_t *)&child->deadline, on_handle_closed);
 	sink_source_close(&child->out, on_source_closed, child);
 	sink_source_close(&child->err, on_source_closed, child);
@@ -156,7 +138,7 @@ static void on_deadline(uv_timer_t *timer)
 	happen(timer->data, CHILD_EVENT_DEADLINE);
 }
 
-static void enter(struct child *child, enum child_state state, uint64_t deadline)
+void child_enter(struct child *child, enum child_state state, uint64_t deadline)
 {
 	child->state = state;
 	if (deadline != 0)
@@ -171,15 +153,10 @@ static void blame(struct child *child, enum child_fate fate)
 		child->fate = fate;
 }
 
-static void ignore(struct child *child)
-{
-	(void)child;
-}
-
 static void kill_now(struct child *child)
 {
 	signal_group(child, SIGKILL);
-	enter(child, CHILD_KILLING, KILL_INSIST);
+	child_enter(child, CHILD_KILLING, KILL_INSIST);
 }
 
 /* Its word came by its own channel before the zygote's, by another, that it exists. */
@@ -199,7 +176,7 @@ static void do_forked(struct child *child)
 		kill_now(child); /* it was given up while the order was on its way */
 		return;
 	}
-	enter(child, CHILD_STARTING, child->generation->settings.start_timeout);
+	child_enter(child, CHILD_STARTING, child->generation->settings.start_timeout);
 	if (child->early == CHILD_EARLY_READY)
 		happen(child, CHILD_EVENT_READY);
 	else if (child->early == CHILD_EARLY_REFUSED)
@@ -225,14 +202,14 @@ static void do_lost(struct child *child)
 static void do_ready(struct child *child)
 {
 	child->ready = clock_now();
-	enter(child, CHILD_READY, 0);
+	child_enter(child, CHILD_READY, 0);
 	manager_on_child_ready(child->manager, child);
 }
 
 static void do_refused(struct child *child)
 {
 	blame(child, CHILD_FATE_REFUSED);
-	enter(child, CHILD_STARTING, REFUSE_GRACE);
+	child_enter(child, CHILD_STARTING, REFUSE_GRACE);
 }
 
 static void do_late(struct child *child)
@@ -245,14 +222,14 @@ static void do_drain(struct child *child)
 {
 	blame(child, CHILD_FATE_DRAINED);
 	/* 0 would mean no deadline: a graceful_timeout of 0 is one millisecond. */
-	enter(child, CHILD_DRAINING, child->generation->settings.graceful_timeout + 1);
+	child_enter(child, CHILD_DRAINING, child->generation->settings.graceful_timeout + 1);
 }
 
 static void do_stuck(struct child *child)
 {
 	blame(child, CHILD_FATE_STUCK);
 	(void)pidfd_send_signal(child->pidfd, SIGABRT, NULL, 0);
-	enter(child, CHILD_ABORTING, ABORT_GRACE);
+	child_enter(child, CHILD_ABORTING, ABORT_GRACE);
 }
 
 static void do_overdue(struct child *child)
@@ -271,7 +248,7 @@ static void do_exit(struct child *child)
 	manager_on_child_gone(child->manager, child);
 }
 
-/* Events that cannot come in a state (a second ready, say) are the child's lies: ignored. */
+/* What is empty is ignored: an event that cannot come in a state (a second ready, say) is a lie. */
 static child_action *const actions[CHILD_STATE_COUNT][CHILD_EVENT_COUNT] = {
 	[CHILD_ORDERED] =
 		{
@@ -279,94 +256,81 @@ static child_action *const actions[CHILD_STATE_COUNT][CHILD_EVENT_COUNT] = {
 			[CHILD_EVENT_LOST] = do_lost,
 			[CHILD_EVENT_READY] = note_ready,
 			[CHILD_EVENT_REFUSED] = note_refused,
-			[CHILD_EVENT_DRAIN] = ignore,
-			[CHILD_EVENT_KILL] = ignore, /* its fate is set; do_forked sees it */
-			[CHILD_EVENT_STUCK] = ignore,
 			[CHILD_EVENT_DEADLINE] = do_unobeyed,
-			[CHILD_EVENT_EXIT] = ignore,
+			/* DRAIN, KILL: its fate is set, and do_forked sees it. */
 		},
 	[CHILD_STARTING] =
 		{
-			[CHILD_EVENT_FORKED] = ignore,
-			[CHILD_EVENT_LOST] = ignore,
 			[CHILD_EVENT_READY] = do_ready,
 			[CHILD_EVENT_REFUSED] = do_refused,
 			[CHILD_EVENT_DRAIN] = kill_now,
 			[CHILD_EVENT_KILL] = kill_now,
-			[CHILD_EVENT_STUCK] = ignore,
 			[CHILD_EVENT_DEADLINE] = do_late,
 			[CHILD_EVENT_EXIT] = do_exit,
 		},
 	[CHILD_READY] =
 		{
-			[CHILD_EVENT_FORKED] = ignore,
-			[CHILD_EVENT_LOST] = ignore,
-			[CHILD_EVENT_READY] = ignore,
-			[CHILD_EVENT_REFUSED] = ignore,
 			[CHILD_EVENT_DRAIN] = do_drain,
 			[CHILD_EVENT_KILL] = kill_now,
 			[CHILD_EVENT_STUCK] = do_stuck,
-			[CHILD_EVENT_DEADLINE] = ignore,
 			[CHILD_EVENT_EXIT] = do_exit,
 		},
 	[CHILD_DRAINING] =
 		{
-			[CHILD_EVENT_FORKED] = ignore,
-			[CHILD_EVENT_LOST] = ignore,
-			[CHILD_EVENT_READY] = ignore,
-			[CHILD_EVENT_REFUSED] = ignore,
-			[CHILD_EVENT_DRAIN] = ignore,
 			[CHILD_EVENT_KILL] = kill_now,
-			[CHILD_EVENT_STUCK] = ignore, /* the deadline comes soon enough */
-			[CHILD_EVENT_DEADLINE] = do_overdue,
+			[CHILD_EVENT_DEADLINE] = do_overdue, /* also what ends a stuck one */
 			[CHILD_EVENT_EXIT] = do_exit,
 		},
 	[CHILD_ABORTING] =
 		{
-			[CHILD_EVENT_FORKED] = ignore,
-			[CHILD_EVENT_LOST] = ignore,
-			[CHILD_EVENT_READY] = ignore,
-			[CHILD_EVENT_REFUSED] = ignore,
-			[CHILD_EVENT_DRAIN] = ignore,
 			[CHILD_EVENT_KILL] = kill_now,
-			[CHILD_EVENT_STUCK] = ignore,
 			[CHILD_EVENT_DEADLINE] = kill_now,
 			[CHILD_EVENT_EXIT] = do_exit,
 		},
 	[CHILD_KILLING] =
 		{
-			[CHILD_EVENT_FORKED] = ignore,
-			[CHILD_EVENT_LOST] = ignore,
-			[CHILD_EVENT_READY] = ignore,
-			[CHILD_EVENT_REFUSED] = ignore,
-			[CHILD_EVENT_DRAIN] = ignore,
-			[CHILD_EVENT_KILL] = ignore,
-			[CHILD_EVENT_STUCK] = ignore,
 			[CHILD_EVENT_DEADLINE] = kill_now,
 			[CHILD_EVENT_EXIT] = do_exit,
 		},
-	[CHILD_GONE] =
-		{
-			[CHILD_EVENT_FORKED] = ignore,
-			[CHILD_EVENT_LOST] = ignore,
-			[CHILD_EVENT_READY] = ignore,
-			[CHILD_EVENT_REFUSED] = ignore,
-			[CHILD_EVENT_DRAIN] = ignore,
-			[CHILD_EVENT_KILL] = ignore,
-			[CHILD_EVENT_STUCK] = ignore,
-			[CHILD_EVENT_DEADLINE] = ignore,
-			[CHILD_EVENT_EXIT] = ignore,
-		},
+	[CHILD_GONE] = {NULL},
 };
 
 static void happen(struct child *child, enum child_event event)
 {
-	actions[child->state][event](child);
+	child_action *action = actions[child->state][event];
+
+	if (action != NULL)
+		action(child);
 }
 
 /* --- what happens to it ----------------------------------------------------------------------- */
 
-static void read_messages(struct child *child);
+void child_read_messages(struct child *child)
+{
+	struct manager *manager = child->manager;
+
+	while (child->state != CHILD_GONE) {
+		struct wire_message message;
+		int fds[FD_PASS_MAX];
+		size_t count = FD_PASS_MAX;
+		int result = wire_receive(
+			child->control, &message, &manager->body, fds, &count, MSG_DONTWAIT);
+
+		if (result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return;
+		if (result <= 0) {
+			if (result < 0 && errno != ECONNRESET)
+				sink_log(&manager->sink,
+					"cannot understand the %s of generation %u: %s",
+					wire_role_names[child->role], child->generation->number,
+					strerror(errno));
+			(void)uv_poll_stop(
+				&child->control_poll); /* what it becomes, its pidfd tells */
+			return;
+		}
+		manager_on_message(manager, child, &message, fds, count);
+	}
+}
 
 void child_check_exit(struct child *child)
 {
@@ -380,7 +344,7 @@ void child_check_exit(struct child *child)
 		return;
 	/* Its last messages may tell why; that it was ready, it is too late to believe. */
 	child->ended = true;
-	read_messages(child);
+	child_read_messages(child);
 	/* The rest of its group, while the unreaped leader keeps the number ours. */
 	(void)kill(-child->pid, SIGKILL);
 	(void)waitid(P_PIDFD, (id_t)child->pidfd, &status, WEXITED | WNOHANG);
@@ -401,11 +365,12 @@ static void on_exit_poll(uv_poll_t *handle, int status, int events)
 	child_check_exit(handle->data);
 }
 
-static void learn_pid(struct child *child, pid_t pid)
+void child_learn_pid(struct child *child, pid_t pid)
 {
 	child->pid = pid;
+	fd_close(&child->spare);
 	child->pidfd = pidfd_open(pid, 0);
-	CHECK(child->pidfd >= 0); /* it is ours and not reaped, so it exists */
+	CHECK(child->pidfd >= 0); /* it is ours and not reaped, and its number was kept free */
 	CHECK(uv_poll_init(&child->manager->loop, &child->exit_poll, child->pidfd) == 0);
 	child->exit_poll.data = child;
 	child->handles++;
@@ -417,7 +382,7 @@ void child_on_forked(struct child *child, pid_t pid)
 {
 	if (child->state != CHILD_ORDERED)
 		return;
-	learn_pid(child, pid);
+	child_learn_pid(child, pid);
 	happen(child, CHILD_EVENT_FORKED);
 }
 
@@ -464,208 +429,4 @@ void child_kill(struct child *child, enum child_fate fate)
 {
 	blame(child, fate);
 	happen(child, CHILD_EVENT_KILL);
-}
-
-/* --- making it -------------------------------------------------------------------------------- */
-
-static void read_messages(struct child *child)
-{
-	struct manager *manager = child->manager;
-
-	while (child->state != CHILD_GONE) {
-		struct wire_message message;
-		int fds[FD_PASS_MAX];
-		size_t count = FD_PASS_MAX;
-		int result = wire_receive(
-			child->control, &message, &manager->body, fds, &count, MSG_DONTWAIT);
-
-		if (result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-			return;
-		if (result <= 0) {
-			if (result < 0 && errno != ECONNRESET)
-				sink_log(&manager->sink,
-					"cannot understand the %s of generation %u: %s",
-					wire_role_names[child->role], child->generation->number,
-					strerror(errno));
-			(void)uv_poll_stop(
-				&child->control_poll); /* what it becomes, its pidfd tells */
-			return;
-		}
-		manager_on_message(manager, child, &message, fds, count);
-	}
-}
-
-static void on_control(uv_poll_t *handle, int status, int events)
-{
-	(void)status;
-	(void)events;
-	read_messages(handle->data);
-}
-
-/* The descriptors a child is born with, its ends of what the manager keeps the other ends of. */
-struct birth_fds {
-	int control;
-	int out;
-	int err;
-};
-
-static void close_birth(struct birth_fds *birth)
-{
-	fd_close(&birth->control);
-	fd_close(&birth->out);
-	fd_close(&birth->err);
-}
-
-/* Neither end blocks: a child that prints more than is taken loses lines, never time. */
-static int make_pipe(int *ret_ours, int *ret_theirs)
-{
-	int ends[2];
-
-	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
-		return -1;
-	(void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES);
-	*ret_ours = ends[0];
-	*ret_theirs = ends[1];
-	return 0;
-}
-
-static int make_channels(struct child *child, struct birth_fds *birth)
-{
-	int pair[2];
-
-	if (fd_packet_pair(pair) != 0)
-		return -1;
-	child->control = pair[0];
-	birth->control = pair[1];
-	if (make_pipe(&child->out.fd, &birth->out) != 0)
-		return -1;
-	return make_pipe(&child->err.fd, &birth->err);
-}
-
-/* Undoes child_new. */
-static void child_abandon(struct child *child, struct birth_fds *birth)
-{
-	leave_seat(child);
-	close_birth(birth);
-	fd_close(&child->control);
-	fd_close(&child->out.fd);
-	fd_close(&child->err.fd);
-	free(child);
-}
-
-/* A record and its channels, nothing of which libuv knows yet. */
-static struct child *child_new(struct manager *manager, struct generation *generation,
-	enum wire_role role, struct birth_fds *birth, struct error *error)
-{
-	struct child *child = calloc(1, sizeof *child);
-
-	*birth = (struct birth_fds){-1, -1, -1};
-	if (child == NULL) {
-		(void)error_set(error, ENOMEM, "no memory for another process");
-		return NULL;
-	}
-	child->manager = manager;
-	child->generation = generation;
-	child->role = role;
-	child->pidfd = child->control = child->out.fd = child->err.fd = -1;
-	child->started = clock_now();
-	child->number = ++manager->last_child;
-	list_init(&child->node);
-	if (make_channels(child, birth) != 0) {
-		(void)error_set_errno(error, "cannot make the channels of another process");
-		child_abandon(child, birth);
-		return NULL;
-	}
-	return child;
-}
-
-/* From now on it is in the manager's list and its handles are libuv's. */
-static void child_open(struct child *child)
-{
-	struct manager *manager = child->manager;
-	char label[SINK_LABEL_SIZE];
-	struct error error;
-
-	child_label(child, label);
-	list_append(&manager->children, &child->node);
-	child->generation->children++;
-	/* Initialising a handle fails for want of memory only, and then there is no way on. */
-	CHECK(uv_timer_init(&manager->loop, &child->deadline) == 0);
-	CHECK(uv_poll_init(&manager->loop, &child->control_poll, child->control) == 0);
-	CHECK(sink_source_open(&child->out, &manager->sink, child->out.fd, label, &error) == 0);
-	CHECK(sink_source_open(&child->err, &manager->sink, child->err.fd, label, &error) == 0);
-	child->handles = 4;
-	child->deadline.data = child;
-	child->control_poll.data = child;
-	(void)uv_poll_start(&child->control_poll, UV_READABLE, on_control);
-}
-
-struct child *child_exec_zygote(
-	struct manager *manager, struct generation *generation, struct error *error)
-{
-	struct birth_fds birth;
-	struct child *child = child_new(manager, generation, WIRE_ROLE_ZYGOTE, &birth, error);
-	pid_t pid;
-
-	if (child == NULL)
-		return NULL;
-	pid = spawn_exec_zygote(&(struct spawn_zygote){.settings = manager->settings_fd,
-					.control = birth.control,
-					.slots = manager->slots_fd,
-					.region = manager->region_fd,
-					.feed = manager->feed_fd,
-					.bell = manager->bell_fd,
-					.out = birth.out,
-					.err = birth.err},
-		error);
-	if (pid < 0) {
-		child_abandon(child, &birth);
-		return NULL;
-	}
-	close_birth(&birth);
-	child_open(child);
-	learn_pid(child, pid);
-	enter(child, CHILD_STARTING, generation->settings.start_timeout);
-	return child;
-}
-
-static int send_order(const struct child *child, const struct birth_fds *birth)
-{
-	struct manager *manager = child->manager;
-	struct wire_message order = {.type = WIRE_FORK,
-		.role = (uint16_t)child->role,
-		.slot = (uint16_t)child->slot,
-		.generation = child->generation->number,
-		.child = child->number,
-		.number = (int32_t)child->seat};
-	int fds[FD_PASS_MAX] = {birth->control, birth->out, birth->err};
-	size_t count = 3 + listen_sockets(&manager->listen, child->slot, fds + 3);
-
-	return wire_send(
-		child->generation->zygote->control, &order, NULL, 0, fds, count, MSG_DONTWAIT);
-}
-
-struct child *child_order_worker(
-	struct manager *manager, struct generation *generation, uint32_t slot, struct error *error)
-{
-	struct birth_fds birth;
-	struct child *child = child_new(manager, generation, WIRE_ROLE_WORKER, &birth, error);
-
-	if (child == NULL)
-		return NULL;
-	child->slot = slot;
-	if (take_seat(child, error) != 0) {
-		child_abandon(child, &birth);
-		return NULL;
-	}
-	if (send_order(child, &birth) != 0) {
-		(void)error_set_errno(
-			error, "cannot order a worker of generation %u", generation->number);
-		child_abandon(child, &birth);
-		return NULL;
-	}
-	close_birth(&birth);
-	child_open(child);
-	enter(child, CHILD_ORDERED, generation->settings.start_timeout);
-	return child;
 }

@@ -1,0 +1,210 @@
+/* Making children: channels, a seat, the exec of a zygote or the order to fork. In the manager. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "manager/child_private.h"
+#include "manager/manager.h"
+#include "manager/spawn.h"
+
+#define PIPE_BYTES (256 * 1024) /* asked of the kernel for each output pipe */
+
+static int take_seat(struct child *child, struct error *error)
+{
+	struct manager *manager = child->manager;
+
+	for (unsigned seat = 0; seat < SHM_SEATS_MAX; seat++) {
+		if (manager->seats_taken[seat])
+			continue;
+		manager->seats_taken[seat] = true;
+		child->seat = seat;
+		child->beats = shm_slots_seat(manager->slots_table, seat);
+		shm_seat_clear(child->beats, clock_now());
+		return 0;
+	}
+	return error_set(error, EAGAIN, "there are %d workers already", SHM_SEATS_MAX);
+}
+
+static void on_control(uv_poll_t *handle, int status, int events)
+{
+	(void)status;
+	(void)events;
+	child_read_messages(handle->data);
+}
+
+/* The descriptors a child is born with, its ends of what the manager keeps the other ends of. */
+struct birth_fds {
+	int control;
+	int out;
+	int err;
+};
+
+static void close_birth(struct birth_fds *birth)
+{
+	fd_close(&birth->control);
+	fd_close(&birth->out);
+	fd_close(&birth->err);
+}
+
+/* Neither end blocks: a child that prints more than is taken loses lines, never time. */
+static int make_pipe(int *ret_ours, int *ret_theirs)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
+		return -1;
+	(void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES);
+	*ret_ours = ends[0];
+	*ret_theirs = ends[1];
+	return 0;
+}
+
+static int make_channels(struct child *child, struct birth_fds *birth)
+{
+	int pair[2];
+
+	if (fd_packet_pair(pair) != 0)
+		return -1;
+	child->control = pair[0];
+	birth->control = pair[1];
+	child->spare = fcntl(child->control, F_DUPFD_CLOEXEC, 0);
+	if (child->spare < 0)
+		return -1;
+	if (make_pipe(&child->out.fd, &birth->out) != 0)
+		return -1;
+	return make_pipe(&child->err.fd, &birth->err);
+}
+
+/* Undoes child_new. */
+static void child_abandon(struct child *child, struct birth_fds *birth)
+{
+	child_leave_seat(child);
+	close_birth(birth);
+	fd_close(&child->control);
+	fd_close(&child->spare);
+	fd_close(&child->out.fd);
+	fd_close(&child->err.fd);
+	free(child);
+}
+
+/* A record and its channels, nothing of which libuv knows yet. */
+static struct child *child_new(struct manager *manager, struct generation *generation,
+	enum wire_role role, struct birth_fds *birth, struct error *error)
+{
+	struct child *child = calloc(1, sizeof *child);
+
+	*birth = (struct birth_fds){-1, -1, -1};
+	if (child == NULL) {
+		(void)error_set(error, ENOMEM, "no memory for another process");
+		return NULL;
+	}
+	child->manager = manager;
+	child->generation = generation;
+	child->role = role;
+	child->pidfd = child->spare = child->control = child->out.fd = child->err.fd = -1;
+	child->started = clock_now();
+	child->number = ++manager->last_child;
+	list_init(&child->node);
+	if (make_channels(child, birth) != 0) {
+		(void)error_set_errno(error, "cannot make the channels of another process");
+		child_abandon(child, birth);
+		return NULL;
+	}
+	return child;
+}
+
+/* From now on it is in the manager's list and its handles are libuv's. */
+static void child_open(struct child *child)
+{
+	struct manager *manager = child->manager;
+	char label[SINK_LABEL_SIZE];
+	struct error error;
+
+	child_label(child, label);
+	list_append(&manager->children, &child->node);
+	child->generation->children++;
+	/* Initialising a handle fails for want of memory only, and then there is no way on. */
+	CHECK(uv_timer_init(&manager->loop, &child->deadline) == 0);
+	CHECK(uv_poll_init(&manager->loop, &child->control_poll, child->control) == 0);
+	CHECK(sink_source_open(&child->out, &manager->sink, child->out.fd, label, &error) == 0);
+	CHECK(sink_source_open(&child->err, &manager->sink, child->err.fd, label, &error) == 0);
+	child->handles = 4;
+	child->deadline.data = child;
+	child->control_poll.data = child;
+	(void)uv_poll_start(&child->control_poll, UV_READABLE, on_control);
+}
+
+struct child *child_exec_zygote(
+	struct manager *manager, struct generation *generation, struct error *error)
+{
+	struct birth_fds birth;
+	struct child *child = child_new(manager, generation, WIRE_ROLE_ZYGOTE, &birth, error);
+	pid_t pid;
+
+	if (child == NULL)
+		return NULL;
+	pid = spawn_exec_zygote(&(struct spawn_zygote){.settings = manager->settings_fd,
+					.control = birth.control,
+					.slots = manager->slots_fd,
+					.region = manager->region_fd,
+					.feed = manager->feed_fd,
+					.bell = manager->bell_fd,
+					.out = birth.out,
+					.err = birth.err},
+		error);
+	if (pid < 0) {
+		child_abandon(child, &birth);
+		return NULL;
+	}
+	close_birth(&birth);
+	child_open(child);
+	child_learn_pid(child, pid);
+	child_enter(child, CHILD_STARTING, generation->settings.start_timeout);
+	return child;
+}
+
+static int send_order(const struct child *child, const struct birth_fds *birth)
+{
+	struct manager *manager = child->manager;
+	struct wire_message order = {.type = WIRE_FORK,
+		.role = (uint16_t)child->role,
+		.slot = (uint16_t)child->slot,
+		.generation = child->generation->number,
+		.child = child->number,
+		.number = (int32_t)child->seat};
+	int fds[FD_PASS_MAX] = {birth->control, birth->out, birth->err};
+	size_t count = 3 + listen_sockets(&manager->listen, child->slot, fds + 3);
+
+	return wire_send(
+		child->generation->zygote->control, &order, NULL, 0, fds, count, MSG_DONTWAIT);
+}
+
+struct child *child_order_worker(
+	struct manager *manager, struct generation *generation, uint32_t slot, struct error *error)
+{
+	struct birth_fds birth;
+	struct child *child = child_new(manager, generation, WIRE_ROLE_WORKER, &birth, error);
+
+	if (child == NULL)
+		return NULL;
+	child->slot = slot;
+	if (take_seat(child, error) != 0) {
+		child_abandon(child, &birth);
+		return NULL;
+	}
+	if (send_order(child, &birth) != 0) {
+		(void)error_set_errno(
+			error, "cannot order a worker of generation %u", generation->number);
+		child_abandon(child, &birth);
+		return NULL;
+	}
+	close_birth(&birth);
+	child_open(child);
+	child_enter(child, CHILD_ORDERED, generation->settings.start_timeout);
+	return child;
+}
