@@ -118,6 +118,16 @@ function scheduler.wake(task, value)
   return true
 end
 
+--- Resumes a parked task before this returns; park returns `value` there. Only for what C calls, as
+--- nobody's code but the task's may be running.
+---@param task perigee.Task
+---@param value any
+function scheduler.go_on(task, value)
+  if not task.parked then return end
+  task.parked = false
+  resume(task, true, value)
+end
+
 --- Ends a task: what it waits for, now and later, raises an error whose text gives the reason.
 ---@param task perigee.Task
 ---@param reason string

@@ -66,8 +66,11 @@ end
 function websocket.event(serial)
   local self = sockets[serial]
   if not self then return end
-  wake_receiver(self)
   wake_senders(self) -- who finds no room waits again
+  local task = self.receiver
+  if not task then return end
+  self.receiver = false
+  scheduler.go_on(task, true)
 end
 
 --- A slow client has taken what was sent. Called from C.
