@@ -19,7 +19,7 @@ local function fill(text, values)
   return (text:gsub("@(%u+)@", values))
 end
 
-local perigee = { name = "perigee", reloads = true, steps = true }
+local perigee = { name = "perigee", reloads = true }
 
 local perigee_app = [[
 local perigee = require "perigee"
@@ -60,7 +60,7 @@ function showcase.configure(dir, _, version)
   write(dir .. "/app.lua", rest .. "\n" .. fill(version_route, { VERSION = tostring(version) }))
 end
 
-local nginx = { name = "nginx-lua", reloads = true, steps = true }
+local nginx = { name = "nginx-lua", reloads = true }
 
 -- Tuned: no access log, no limit on requests per connection, handlers compiled once.
 local nginx_conf = [[
@@ -148,7 +148,7 @@ function node.command(dir)
   return { "node", dir .. "/app.js" }
 end
 
-local limit = { name = "limit", steps = true }
+local limit = { name = "limit" }
 
 function limit.configure() end
 

@@ -3,8 +3,9 @@
  *
  * There is no state variable: what a connection is doing follows from what it holds.
  *   exchange NULL                    idle
- *   exchange->view.state 0           reading a request
+ *   exchange->view.state 0           reading a request, or dropping what is left of one
  *   … WAITING, STREAMING             the handler has it
+ *   … and body_asked                 it waits for the body, which is read only then
  *   output not empty                 the client is slow; nothing is read or parsed meanwhile
  *   closing                          when the output is gone the connection goes too
  *   exchange->websocket              it is a WebSocket: websocket.c decides
@@ -23,6 +24,7 @@
 
 #include "base/check.h"
 #include "base/fd.h"
+#include "http/body.h"
 #include "http/parser.h"
 #include "http/response.h"
 #include "http/server_state.h"
@@ -30,6 +32,7 @@
 
 #define SLAB_SIZE    16384     /* bytes of connections taken from malloc at once */
 #define GRACE_TIME   250       /* ms that an idle connection has left when the server ends */
+#define PROBE_TIME   1000      /* ms that a handler works on after its client has ended sending */
 #define LINGER_TIME  2000      /* ms that a client has to read the last answer */
 #define LINGER_BYTES (8 << 20) /* bytes of its that are read and dropped meanwhile */
 
@@ -101,6 +104,8 @@ static uint64_t timeout_of(const struct http_config *config, enum http_wait wait
 		return config->body_timeout;
 	case HTTP_WAIT_ANSWER:
 		return config->response_timeout;
+	case HTTP_WAIT_PROBE:
+		return PROBE_TIME;
 	case HTTP_WAIT_CLIENT:
 		return config->write_timeout;
 	case HTTP_WAIT_LINGER:
@@ -249,12 +254,16 @@ void http_connection_end(struct http_connection *connection)
  * does, on_readable has an answer. */
 static void settle_open(struct http_connection *connection)
 {
-	if (connection->events == UV_WRITABLE)
+	bool asked = connection->exchange->body_asked != 0;
+
+	if (asked || connection->events == UV_WRITABLE)
 		http_connection_want(connection, UV_READABLE);
-	if (connection->exchange->view.state == HTTP_REQUEST_WAITING)
-		http_connection_wait(connection, HTTP_WAIT_ANSWER);
-	else
+	if (asked)
+		http_connection_wait(connection, HTTP_WAIT_BODY);
+	else if (connection->exchange->view.state != HTTP_REQUEST_WAITING)
 		http_connection_wait(connection, HTTP_WAIT_NOTHING);
+	else if (connection->wait != HTTP_WAIT_PROBE)
+		http_connection_wait(connection, HTTP_WAIT_ANSWER);
 }
 
 static void settle_reading(struct http_connection *connection)
@@ -332,26 +341,56 @@ static void dispatch(struct http_connection *connection)
 	server->dispatching = NULL;
 }
 
+/* The request is answered before its body has come. */
+__attribute__((cold, noinline)) static void finish_unread(struct http_connection *connection)
+{
+	struct http_exchange *exchange = connection->exchange;
+
+	if (exchange->keep_alive && connection->closing == HTTP_CLOSING_NOT &&
+		http_body_may_drop(exchange)) {
+		http_exchange_drop(exchange);
+		return;
+	}
+	if (connection->closing == HTTP_CLOSING_NOT)
+		connection->closing = HTTP_CLOSING_LINGER;
+	http_exchange_reset(exchange);
+}
+
 /* The request is answered. `more`: the client has sent something behind it. */
 static void finish(struct http_connection *connection, bool more)
 {
 	struct http_exchange *exchange = connection->exchange;
 
+	http_connection_forget_wait(connection);
+	if (!exchange->complete) {
+		finish_unread(connection);
+		return;
+	}
 	if (!exchange->keep_alive && connection->closing == HTTP_CLOSING_NOT)
 		connection->closing =
 			exchange->client_closes && !more ? HTTP_CLOSING_PLAIN : HTTP_CLOSING_LINGER;
 	http_exchange_reset(exchange);
+}
+
+/* The rest of an unread body has come. */
+static void finish_dropping(struct http_connection *connection)
+{
+	http_exchange_reset(connection->exchange);
 	http_connection_forget_wait(connection);
 }
 
-/* The client waits for a word before it sends the body; that it may, is clear by now. */
-static void encourage(struct http_exchange *exchange)
+/* What comes cannot be understood, or is not worth being read. */
+static void refuse_input(struct http_connection *connection)
 {
-	if (!exchange->head_complete || !exchange->expects_continue)
+	struct http_exchange *exchange = connection->exchange;
+
+	if (!exchange->dropping) {
+		refuse(connection, exchange->refusal, exchange->reason);
 		return;
-	exchange->expects_continue = false;
-	if (exchange->body.size == 0)
-		http_response_continue(exchange);
+	}
+	connection->closing = HTTP_CLOSING_LINGER;
+	drop_rest(exchange);
+	finish_dropping(connection);
 }
 
 static bool may_parse(const struct http_connection *connection)
@@ -375,13 +414,15 @@ static size_t advance(struct http_connection *connection, const char *data, size
 			http_parser_feed(exchange, data + used, size - used, &taken);
 
 		if (parsed == HTTP_PARSED_ERROR) {
-			refuse(connection, exchange->refusal, exchange->reason);
+			refuse_input(connection);
 			return size;
 		}
 		used += taken;
-		if (parsed == HTTP_PARSED_MORE) {
-			encourage(exchange);
+		if (parsed == HTTP_PARSED_MORE)
 			break;
+		if (exchange->dropping) {
+			finish_dropping(connection);
+			continue;
 		}
 		dispatch(connection);
 		if (exchange->view.state != HTTP_REQUEST_ANSWERED) {
@@ -470,7 +511,10 @@ static bool is_busy(const struct http_connection *connection)
 {
 	const struct http_exchange *exchange = connection->exchange;
 
-	return exchange != NULL && (exchange->view.state != 0 || http_exchange_has_rest(exchange));
+	if (exchange == NULL)
+		return false;
+	return (exchange->view.state != 0 && exchange->body_asked == 0) ||
+	       http_exchange_has_rest(exchange);
 }
 
 static void on_readable(struct http_connection *connection)
@@ -482,15 +526,16 @@ static void on_readable(struct http_connection *connection)
 		return;
 	}
 	if (is_busy(connection)) {
-		/* Pipelined requests or the client's end: either has time until the answer. */
-		http_connection_want(connection, UV_DISCONNECT);
+		http_connection_watch(connection);
 		return;
 	}
 	size = http_connection_receive(connection);
-	if (size > 0)
+	if (size > 0 && connection->exchange != NULL && http_exchange_is_open(connection->exchange))
+		http_connection_take_body(connection, connection->server->input, (size_t)size);
+	else if (size > 0)
 		work_on(connection, connection->server->input, (size_t)size);
 	else if (size == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
-		http_connection_close(connection);
+		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
 }
 
 void http_connection_tell_writable(struct http_connection *connection)
@@ -534,9 +579,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
 		on_client_takes(connection);
 	else if ((events & UV_READABLE) != 0)
 		on_readable(connection);
-	else if ((events & UV_DISCONNECT) != 0)
-		/* It has closed its sending side and may well wait for the answer: not the end. */
-		http_connection_want(connection, 0);
+	else
+		http_connection_watch(connection);
 }
 
 static void time_out_answer(struct http_connection *connection)
@@ -555,9 +599,14 @@ void http_connection_expire(struct http_connection *connection)
 {
 	switch ((enum http_wait)connection->wait) {
 	case HTTP_WAIT_HEAD:
-	case HTTP_WAIT_BODY:
 		refuse(connection, 408, "the request took too long");
 		settle(connection);
+		break;
+	case HTTP_WAIT_BODY:
+		http_connection_time_out_body(connection);
+		break;
+	case HTTP_WAIT_PROBE:
+		http_connection_probe(connection);
 		break;
 	case HTTP_WAIT_ANSWER:
 		time_out_answer(connection);

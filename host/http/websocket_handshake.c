@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "http/export.h"
 #include "http/http_abi.h"
+#include "http/request.h"
 #include "http/sha1.h"
 
 #define KEY_SIZE 24                                     /* characters of 16 bytes in base64 */
@@ -78,6 +79,7 @@ static bool key_valid(struct slice key)
 HTTP_EXPORT int http_websocket_check(
 	const struct http_request *request, uint64_t serial, const char **reason)
 {
+	const struct http_exchange *exchange = (const struct http_exchange *)(const void *)request;
 	struct slice value;
 
 	if (request->serial != serial || request->state != HTTP_REQUEST_WAITING)
@@ -96,7 +98,7 @@ HTTP_EXPORT int http_websocket_check(
 	if (!header_once(request, serial, "sec-websocket-key", &value) || !key_valid(value))
 		return 400;
 	*reason = "a request for a WebSocket has no body";
-	return request->body_size != 0 ? 400 : 0;
+	return exchange->complete && request->body_size == 0 ? 0 : 400;
 }
 
 /* 20 bytes to 28 characters. */

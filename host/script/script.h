@@ -74,6 +74,7 @@ void script_set_publish(struct script *script, script_publish_function *publish,
 void script_http_request(struct script *script, struct http_request *request);
 void script_http_cancel(struct script *script, struct http_request *request, enum http_cancel why);
 void script_http_websocket(struct script *script, struct http_request *request);
+void script_http_body(struct script *script, struct http_request *request);
 void script_http_writable(struct script *script, struct http_request *request);
 
 /*

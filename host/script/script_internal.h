@@ -23,6 +23,7 @@
 
 enum script_event_kind {
 	SCRIPT_EVENT_REQUEST = 1,
+	SCRIPT_EVENT_BODY,
 	SCRIPT_EVENT_CANCEL,
 	SCRIPT_EVENT_WRITABLE,
 	SCRIPT_EVENT_WEBSOCKET
@@ -40,6 +41,7 @@ enum script_function {
 	SCRIPT_START,     /* (module, name, argument, finish): runs a function in a coroutine */
 	SCRIPT_SERVE,     /* (slot): body of a request coroutine */
 	SCRIPT_FAILED,    /* (slot, error): a request coroutine died of an error */
+	SCRIPT_BODY,      /* (serial): what was asked for of the body is there */
 	SCRIPT_CANCEL,    /* (serial, why): the request is over */
 	SCRIPT_WRITABLE,  /* (serial): its client takes bytes again */
 	SCRIPT_WEBSOCKET, /* (serial): a message, or it is not open any more */

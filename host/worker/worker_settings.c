@@ -44,7 +44,9 @@ int worker_settings_read(
 	if (record_number(plan, "websocket_compression", 0, 1, &compression, error) != 0)
 		return -1;
 	http->websocket_compression = (uint32_t)compression;
-	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0)
+	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0 ||
+		record_number(plan, "unread_body_limit", 0, UINT64_MAX >> 1,
+			&http->unread_body_limit, error) != 0)
 		return -1;
 	if (record_number(plan, "publish_limit", 1, SHM_FEED_MESSAGE_MAX,
 		    &ret_settings->publish_limit, error) != 0)
