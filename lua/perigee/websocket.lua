@@ -105,8 +105,8 @@ end
 --- The handler is done with it: closes it unless it is closed.
 local function finish(self, code)
   sockets[self[SERIAL]] = nil
+  local last, reason = closing(self) -- before it is over, and nothing can be asked any more
   C.http_websocket_finish(self[POINTER], self[SERIAL], code)
-  local last, reason = closing(self)
   self.ended = { last or code, reason or "" }
 end
 

@@ -34,6 +34,15 @@ app:websocket("/report", function(_, ws)
   print("close", ws:close())
 end)
 
+app:websocket("/kept", function(_, ws)
+  app.ctx.kept = ws
+  ws:receive()
+end)
+app:get("/kept-code", function()
+  local ws = app.ctx.kept
+  return tostring(ws.closed) .. " " .. ws.close_code .. " " .. tostring(select(3, ws:send "late"))
+end)
+
 app:websocket("/timeout", function(_, ws)
   local message, reason, code = ws:receive(0.05)
   ws:send(tostring(message) .. " " .. reason .. " " .. tostring(code) .. " " .. tostring(ws.closed))
@@ -174,6 +183,16 @@ describe("an app's WebSocket", function()
     server:expect "close%s+nil%s+bye%s+4321"
     websocket.open(server.port, "/report"):close()
     server:expect "end%s+nil%s+the client went away%s+1006"
+  end)
+
+  it("keeps what it knows when its handler is over", function()
+    local server = serve()
+    websocket.open(server.port, "/kept"):close()
+    wait.till(5, "the code", function() return server:get("/kept-code").body == "true 1006 1006" end)
+    local ws = websocket.open(server.port, "/kept")
+    ws:send(frames.close(4444))
+    ws:closed()
+    wait.till(5, "the code", function() return server:get("/kept-code").body == "true 4444 4444" end)
   end)
 
   it("receives with a timeout, and closes with a code", function()
