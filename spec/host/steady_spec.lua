@@ -41,21 +41,20 @@ describe("many requests", function()
 
   it("grow neither memory nor descriptors", function()
     local server = host.serve { app = app, flags = { "--workers", "1" }, binary = host.release_binary }
-    local idle = {}
-    for _, process in ipairs(server:processes()) do idle[process.pid] = proc.descriptors(process.pid) end
     ask(server, requests / 4)
     local before = {}
     local list = server:processes()
     for _, process in ipairs(list) do
       before[process.pid] = { memory = proc.memory(process.pid, "Private_Dirty"),
-        descriptors = idle[process.pid] }
+        descriptors = proc.descriptors(process.pid) }
     end
     ask(server, requests)
     for _, process in ipairs(list) do
       local grown = proc.memory(process.pid, "Private_Dirty") - before[process.pid].memory
       assert.is_true(grown < 1024 * 1024, ("%s grew by %d KiB"):format(process.command, grown / 1024))
-      wait.till(5, process.command .. " to close what it opened", function()
-        return proc.descriptors(process.pid) == before[process.pid].descriptors
+      -- The last connection's end may be still on its way to the worker.
+      wait.till(5, process.command .. " to have no more descriptors than before", function()
+        return proc.descriptors(process.pid) <= before[process.pid].descriptors
       end)
     end
   end)
