@@ -21,6 +21,7 @@
 #define HTTP_IP_SIZE       48 /* the longest address as text, and its NUL */
 
 struct http_connection;
+struct http_file_body;
 struct http_websocket;
 
 /* A header field; offsets from the exchange's base. */
@@ -97,6 +98,7 @@ struct http_exchange {
 	bool full;       /* HTTP_FULL was said, on_writable is owed */
 	uint8_t framing; /* enum http_framing */
 	uint64_t owed;   /* body bytes that are announced and not written */
+	struct http_file_body *file_body; /* what the loop sends of the answer; NULL else */
 
 	struct http_websocket *websocket; /* what it became; NULL for most */
 

@@ -234,6 +234,7 @@ void http_server_free(struct http_server *server)
 	CHECK(server->finished);
 	CHECK(server->handles == 0);
 	http_connection_pool_free(&server->connections);
+	http_file_cache_free(&server->files);
 	websocket_topics_free(&server->topics);
 	free(server->input);
 	free(server);

@@ -33,6 +33,10 @@ struct http_config {
 	uint32_t write_timeout;      /* 60 s without the client taking a byte: closed */
 	uint32_t connection_limit;   /* connections at once; above it accepting pauses */
 	uint32_t write_buffer_limit; /* 64 KiB waiting to be taken before HTTP_FULL */
+	uint32_t file_cache_time;   /* 1 s until a file served before is compared with the disk's */
+	uint32_t file_cache_open;   /* 128 files are kept open at most */
+	uint64_t file_cache_memory; /* 32 MiB of small files' contents are kept at most */
+	uint64_t file_memory_limit; /* 64 KiB: a larger file is not read but kept open */
 	uint32_t websocket_message_limit;   /* 1 MiB, decompressed; more is 1009 */
 	uint32_t websocket_buffer_limit;    /* 1 MiB of what was published waiting: 1013 */
 	uint32_t websocket_ping_interval;   /* 20 s between two pings */

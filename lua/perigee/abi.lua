@@ -29,4 +29,11 @@ abi.BAD_TEXT = -7
 --- What script_publish says in a process that is no worker.
 abi.NOT_HERE = -100
 
+--- enum http_file_result; what is below FILE_LAST is one of them
+abi.FILE_LAST = -19
+abi.FILE_MISSING = -20
+abi.FILE_DENIED = -21
+abi.FILE_DIRECTORY = -22
+abi.FILE_FAILED = -23
+
 return abi

@@ -5,6 +5,7 @@ local nearest = require "perigee.nearest"
 local phase = require "perigee.phase"
 local router = require "perigee.router"
 local shared = require "perigee.shared"
+local static = require "perigee.static"
 local websocket = require "perigee.websocket"
 
 ---@class perigee.App
@@ -191,6 +192,20 @@ end
 ---@return string|nil code "EMSGSIZE"
 function methods:publish(topic, message, kind) -- luacheck: no self
   return websocket.publish(topic, message, kind)
+end
+
+--- Serves the files of a directory under a path: GET and HEAD. A route of the same path goes first.
+--- Relative directories start at the folder of the app's file. Raises at the caller's place when there
+--- is no such directory; does not yield.
+---@param prefix string "/assets"
+---@param directory string
+---@param options perigee.StaticOptions|nil
+function methods:static(prefix, directory, options)
+  check_open(self, "app:static")
+  for _, route in ipairs(static.routes(prefix, directory, options)) do
+    self.router:add({ methods = { "GET" }, pattern = route.pattern, handler = route.handler,
+      site = route.site, place = caller.place(), weak = true })
+  end
 end
 
 -- ── Hooks ────────────────────────────────────────────────────────────────────────────────────
