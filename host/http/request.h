@@ -22,6 +22,7 @@
 
 struct http_connection;
 struct http_file_body;
+struct http_websocket;
 
 /* A header field; offsets from the exchange's base. */
 struct http_field {
@@ -46,8 +47,8 @@ enum http_framing {
 };
 
 struct http_exchange {
-	struct http_request view; /* first: the pointer Lua has is a pointer to this */
-	struct http_connection *connection;
+	struct http_request view;           /* first: the pointer Lua has is a pointer to this */
+	struct http_connection *connection; /* NULL for a WebSocket that has lost it */
 	struct list ready; /* in server->ready while the loop has something to do with it */
 
 	/* Reading; see parser.c. */
@@ -98,6 +99,8 @@ struct http_exchange {
 	uint8_t framing; /* enum http_framing */
 	uint64_t owed;   /* body bytes that are announced and not written */
 	struct http_file_body *file_body; /* what the loop sends of the answer; NULL else */
+
+	struct http_websocket *websocket; /* what it became; NULL for most */
 
 	struct arena arena; /* the decoded path */
 	char ip[HTTP_IP_SIZE];

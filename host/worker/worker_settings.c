@@ -1,6 +1,7 @@
 /* Reading a plan into a worker's settings. No state. Runs in workers. */
 #include "worker/worker_settings.h"
 
+#include "shm/feed.h"
 #include "wire/record.h"
 
 #define DAY_MS (24u * 3600 * 1000)
@@ -26,7 +27,14 @@ int worker_settings_read(
 		{"connection_limit", &http->connection_limit, 10000000},
 		{"write_buffer_limit", &http->write_buffer_limit, 1u << 30},
 		{"file_cache_open", &http->file_cache_open, 1000000},
+		{"websocket_message_limit", &http->websocket_message_limit, 1u << 30},
+		{"websocket_buffer_limit", &http->websocket_buffer_limit, 1u << 30},
+		{"websocket_ping_interval", &http->websocket_ping_interval, DAY_MS},
+		{"websocket_ping_timeout", &http->websocket_ping_timeout, DAY_MS},
+		{"websocket_close_timeout", &http->websocket_close_timeout, DAY_MS},
+		{"websocket_compression_min", &http->websocket_compression_min, 1u << 30},
 	};
+	uint64_t compression;
 
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
 		uint64_t number;
@@ -35,6 +43,9 @@ int worker_settings_read(
 			return -1;
 		*numbers[i].to = (uint32_t)number;
 	}
+	if (record_number(plan, "websocket_compression", 0, 1, &compression, error) != 0)
+		return -1;
+	http->websocket_compression = (uint32_t)compression;
 	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0 ||
 		record_number(plan, "unread_body_limit", 0, UINT64_MAX >> 1,
 			&http->unread_body_limit, error) != 0 ||
@@ -45,6 +56,9 @@ int worker_settings_read(
 			&http->file_memory_limit, error) != 0)
 		return -1;
 	http->file_cache_time = (uint32_t)file_cache_time;
+	if (record_number(plan, "publish_limit", 1, SHM_FEED_MESSAGE_MAX,
+		    &ret_settings->publish_limit, error) != 0)
+		return -1;
 	return record_number(
 		plan, "worker_timeout", 0, DAY_MS, &ret_settings->worker_timeout, error);
 }

@@ -36,6 +36,7 @@ function cancelled_mt.__tostring(self) return "cancelled: " .. self.reason end
 local clock          -- { now() → ms, timer_set(delay ms), wake_soon() }
 local by_request = {} -- serial → task, while it is parked
 local heap = {}      -- sleepers, { deadline, task }, earliest first; stale when not task.sleep
+local stale = 0      -- entries of the heap, about, whose task was woken before its time
 local ready = {}     -- woken tasks: task, ok, value, task, ok, value …
 local ready_count = 0
 
@@ -117,6 +118,16 @@ function scheduler.wake(task, value)
   return true
 end
 
+--- Resumes a parked task before this returns; park returns `value` there. Only for what C calls, as
+--- nobody's code but the task's may be running.
+---@param task perigee.Task
+---@param value any
+function scheduler.go_on(task, value)
+  if not task.parked then return end
+  task.parked = false
+  resume(task, true, value)
+end
+
 --- Ends a task: what it waits for, now and later, raises an error whose text gives the reason.
 ---@param task perigee.Task
 ---@param reason string
@@ -177,6 +188,38 @@ local function heap_pop()
   return first
 end
 
+--- Puts a task among the sleepers.
+local function sleep_until(task, deadline)
+  local entry = { deadline, task }
+  task.sleep = entry
+  heap_push(entry)
+  if heap[1] == entry then clock.timer_set(deadline - clock.now()) end
+end
+
+--- Drops the entries nobody waits for any more once they are most of the heap.
+local function drop_stale()
+  stale = stale + 1
+  if stale < 64 or stale < #heap / 2 then return end
+  local old = heap
+  heap, stale = {}, 0
+  for _, entry in ipairs(old) do
+    if entry[2].sleep == entry then heap_push(entry) end
+  end
+end
+
+--- Parks the running task until it is woken, or for a time. Yields.
+---@param seconds number|nil nil: as scheduler.park
+---@return any # what wake was given; nil when the time is up
+function scheduler.park_for(seconds)
+  local task = scheduler.current
+  if not seconds or not task then return scheduler.park() end
+  sleep_until(task, clock.now() + seconds * 1000)
+  local value = scheduler.park()
+  task.sleep = nil
+  if value ~= nil then drop_stale() end
+  return value
+end
+
 --- Waits. Yields.
 ---@param seconds number 0 or more; fractions count to the millisecond
 function scheduler.sleep(seconds)
@@ -185,11 +228,7 @@ function scheduler.sleep(seconds)
   end
   local task = scheduler.current
   if not task then return scheduler.park() end -- which says what is wrong
-  local delay = seconds * 1000
-  local entry = { clock.now() + delay, task }
-  task.sleep = entry
-  heap_push(entry)
-  if heap[1] == entry then clock.timer_set(delay) end
+  sleep_until(task, clock.now() + seconds * 1000)
   scheduler.park()
   task.sleep = nil
 end

@@ -46,6 +46,11 @@ local function runner(name)
   return function() listeners.run(boot.app.listeners, name, boot.app) end
 end
 
+--- The drain begins, before_server_stop is done: ends what would not end by itself. Does not yield.
+function worker.drain()
+  require("perigee.sse").drain()
+end
+
 --- Each runs the hooks of its name; yields when one does.
 worker.after_start = runner("after_server_start")
 worker.before_stop = runner("before_server_stop")
