@@ -18,14 +18,14 @@ local urlencoded = require "perigee.urlencoded"
 local C = abi.C
 local OK, FULL, OVER = abi.OK, abi.FULL, abi.OVER
 local BAD_STATUS, BAD_HEADER = abi.BAD_STATUS, abi.BAD_HEADER
-local TYPE_TEXT, TYPE_JSON = 1, 3
+local TYPE_TEXT = 1
 local STREAMING = 2 -- enum http_request_state
 local POINTER, SERIAL, ROUTE, VALUES = request.POINTER, request.SERIAL, request.ROUTE, request.VALUES
 
 local ffi_string, tonumber, type = ffi.string, tonumber, type
 local unpack = unpack
 local find = string.find
-local encode, is_response = json.encode, http.is_response
+local send_json, JSON_DEPTH, is_response = abi.send_json, json.DEPTH, http.is_response
 
 local dispatch = {}
 
@@ -50,6 +50,10 @@ local function describe(req)
   local route = req[ROUTE]
   if not route then return "a hook" end
   return ("the handler of %s %s (%s)"):format(table.concat(route.methods, ","), route.pattern, route.place)
+end
+
+local function not_json(req, problem)
+  error(("%s returned a table that JSON cannot say: %s"):format(describe(req), problem), 0)
 end
 
 --- What a handler or hook returned, as a response. Raises on what is none.
@@ -239,9 +243,6 @@ function dispatch.failed(slot, value, release)
   tasks[slot] = nil
   release(slot)
   if req then writers[req[SERIAL]] = nil end
-  if task.encoding then
-    fault = ("%s returned a table that JSON cannot say: %s"):format(describe(req), tostring(value))
-  end
   if not req then
     log.error("in Perigee itself: %s", traceback.text(fault))
     return
@@ -299,10 +300,8 @@ local function serve(task)
       C.http_response_send(pointer, serial, 200, TYPE_TEXT, nil, 0, value, #value)
       return
     elseif kind == "table" and not is_response(value) then
-      task.encoding = true
-      local text = encode(value)
-      task.encoding = false
-      C.http_response_send(pointer, serial, 200, TYPE_JSON, nil, 0, text, #text)
+      local result, problem = send_json(value, pointer, serial, JSON_DEPTH)
+      if not result then not_json(req, problem) end
       return
     end
   else

@@ -87,8 +87,8 @@ end
 ---@param value any
 ---@return perigee.Response # application/json
 function http.json(value, status, headers)
-  local ok, text = pcall(json.encode, value)
-  if not ok then caller.fail("http.json: %s", text) end
+  local text, problem = json.try_encode(value)
+  if problem then caller.fail("http.json: %s", problem) end
   return new("json", text, status, headers, TYPE_JSON)
 end
 
