@@ -12,6 +12,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "compress/compressor.h"
 #include "http/connection.h"
 #include "http/export.h"
 
@@ -84,6 +85,14 @@ static void drop_fields(struct http_exchange *exchange)
 	exchange->field_capacity = HTTP_FIELDS_INLINE;
 }
 
+static void drop_compressor(struct http_exchange *exchange)
+{
+	if (exchange->compressor == NULL)
+		return;
+	compressor_free(exchange->compressor);
+	exchange->compressor = NULL;
+}
+
 void http_exchange_reset(struct http_exchange *exchange)
 {
 	exchange->view.serial = ++pool.serial;
@@ -91,6 +100,7 @@ void http_exchange_reset(struct http_exchange *exchange)
 	trim(&exchange->head, KEPT_BUFFER);
 	trim(&exchange->body, KEPT_BUFFER);
 	drop_fields(exchange);
+	drop_compressor(exchange);
 	if (exchange->arena.blocks != NULL)
 		arena_reset(&exchange->arena);
 	list_remove(&exchange->ready);
@@ -109,6 +119,7 @@ void http_exchange_free(struct http_exchange *exchange)
 	trim(&exchange->body, keep ? KEPT_BUFFER : 0);
 	trim(&exchange->rest, keep ? KEPT_BUFFER : 0);
 	drop_fields(exchange);
+	drop_compressor(exchange);
 	if (exchange->arena.blocks == NULL)
 		;
 	else if (keep)

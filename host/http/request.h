@@ -20,6 +20,7 @@
 #define HTTP_FIELDS_INLINE 24 /* header fields without a table of their own */
 #define HTTP_IP_SIZE       48 /* the longest address as text, and its NUL */
 
+struct compressor;
 struct http_connection;
 
 /* A header field; offsets from the exchange's base. */
@@ -90,6 +91,7 @@ struct http_exchange {
 	bool full;       /* HTTP_FULL was said, on_writable is owed */
 	uint8_t framing; /* enum http_framing */
 	uint64_t owed;   /* body bytes that are announced and not written */
+	struct compressor *compressor; /* of a body in pieces; NULL while none is compressed */
 
 	struct arena arena; /* the decoded path */
 	char ip[HTTP_IP_SIZE];

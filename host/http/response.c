@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "base/check.h"
+#include "http/coding.h"
 #include "http/export.h"
 #include "http/server_state.h"
 #include "http/status.h"
@@ -274,6 +275,30 @@ static int check_answer(
 	return check_lines(headers, size, head);
 }
 
+static bool is_worth_coding(const struct http_exchange *exchange, size_t size)
+{
+	const struct http_config *config = exchange->connection->server->config;
+
+	return size >= config->compress_minimum && config->compress != 0;
+}
+
+/* Answers 406: the client has ruled out every form that there is of the answer. */
+static int refuse_coding(struct http_exchange *exchange)
+{
+	http_response_refuse(exchange, 406, "no content coding that is accepted can be sent");
+	complete(exchange);
+	return HTTP_OK;
+}
+
+/* The length to announce of a whole answer, in the coding that it is put into; or -1, unknown. */
+static int64_t length_coded(
+	enum http_coding coding, const struct http_exchange *exchange, size_t size)
+{
+	bool coded = coding == HTTP_CODING_GZIP || coding == HTTP_CODING_BROTLI;
+
+	return coded && exchange->is_head ? -1 : (int64_t)size;
+}
+
 HTTP_EXPORT int http_response_send(struct http_request *request, uint64_t serial, int status,
 	int type, const char *headers, size_t headers_size, const char *body, size_t body_size)
 {
@@ -281,6 +306,7 @@ HTTP_EXPORT int http_response_send(struct http_request *request, uint64_t serial
 	struct head head = {.status = status, .type = type};
 	struct slice lines = {.data = headers, .size = headers_size};
 	struct slice content = {.data = body, .size = body_size};
+	enum http_coding coding = HTTP_CODING_UNTOUCHED;
 	int result;
 
 	if (exchange == NULL)
@@ -288,10 +314,16 @@ HTTP_EXPORT int http_response_send(struct http_request *request, uint64_t serial
 	result = check_answer(exchange, headers, headers_size, &head);
 	if (result != HTTP_OK)
 		return result;
-	plan_head(exchange, (int64_t)body_size, &head);
+	if (is_worth_coding(exchange, body_size))
+		coding = http_coding_whole(exchange, status, type, &lines, &content);
+	if (coding == HTTP_CODING_REFUSED)
+		return refuse_coding(exchange);
+	plan_head(exchange, length_coded(coding, exchange, content.size), &head);
 	if (head.framing == HTTP_FRAMING_NONE)
 		content = (struct slice){0};
 	send_answer(exchange, &head, lines, content);
+	if (coding != HTTP_CODING_UNTOUCHED)
+		http_coding_done(exchange);
 	complete(exchange);
 	return HTTP_OK;
 }
@@ -328,6 +360,9 @@ HTTP_EXPORT int http_response_begin(struct http_request *request, uint64_t seria
 	result = check_answer(exchange, headers, headers_size, &head);
 	if (result != HTTP_OK)
 		return result;
+	if (length < 0 && exchange->connection->server->config->compress != 0 &&
+		http_coding_stream(exchange, status, type, &lines) == HTTP_CODING_REFUSED)
+		return refuse_coding(exchange);
 	plan_head(exchange, length, &head);
 	exchange->owed = head.length;
 	exchange->view.state = HTTP_REQUEST_STREAMING;
@@ -341,8 +376,20 @@ static void send_chunk(struct http_exchange *exchange, struct slice data)
 	char line[CHUNK_SIZE_MAX];
 	struct slice parts[3] = {{.data = line}, data, SLICE("\r\n")};
 
+	if (data.size == 0)
+		return; /* an empty chunk would be the last */
 	parts[0].size = (size_t)snprintf(line, sizeof line, "%zx\r\n", data.size);
 	http_output_add(exchange->connection, parts, 3);
+}
+
+/* Ends an answer whose body is not whole, such that the client can tell. */
+static void break_off(struct http_exchange *exchange)
+{
+	exchange->keep_alive = false;
+	exchange->connection->closing = HTTP_CLOSING_PLAIN;
+	if (exchange->framing == HTTP_FRAMING_CLOSE)
+		exchange->connection->closing = HTTP_CLOSING_RESET;
+	complete(exchange);
 }
 
 HTTP_EXPORT int http_response_write(
@@ -357,6 +404,11 @@ HTTP_EXPORT int http_response_write(
 		return HTTP_BAD_STATE;
 	if (size == 0)
 		return result_of(exchange);
+	if (exchange->compressor != NULL &&
+		http_coding_piece(exchange, &piece, COMPRESSOR_FLUSH) != 0) {
+		break_off(exchange);
+		return HTTP_NO_MEMORY;
+	}
 	switch ((enum http_framing)exchange->framing) {
 	case HTTP_FRAMING_NONE:
 		break;
@@ -376,14 +428,19 @@ HTTP_EXPORT int http_response_write(
 	return result_of(exchange);
 }
 
-/* Ends an answer whose body is not whole, such that the client can tell. */
-static void break_off(struct http_exchange *exchange)
+/* What a compressor still has of a body that is at its end. Returns 0, or -1 without memory. */
+static int send_last_piece(struct http_exchange *exchange)
 {
-	exchange->keep_alive = false;
-	exchange->connection->closing = HTTP_CLOSING_PLAIN;
-	if (exchange->framing == HTTP_FRAMING_CLOSE)
-		exchange->connection->closing = HTTP_CLOSING_RESET;
-	complete(exchange);
+	struct slice piece = {0};
+
+	if (http_coding_piece(exchange, &piece, COMPRESSOR_FINISH) != 0)
+		return -1;
+	if (exchange->framing == HTTP_FRAMING_CHUNKED)
+		send_chunk(exchange, piece);
+	else
+		http_output_add(exchange->connection, &piece, 1);
+	http_coding_done(exchange);
+	return 0;
 }
 
 HTTP_EXPORT int http_response_end(struct http_request *request, uint64_t serial)
@@ -397,6 +454,10 @@ HTTP_EXPORT int http_response_end(struct http_request *request, uint64_t serial)
 	if (exchange->framing == HTTP_FRAMING_LENGTH && exchange->owed != 0) {
 		break_off(exchange);
 		return HTTP_OK;
+	}
+	if (exchange->compressor != NULL && send_last_piece(exchange) != 0) {
+		break_off(exchange);
+		return HTTP_NO_MEMORY;
 	}
 	if (exchange->framing == HTTP_FRAMING_CHUNKED)
 		http_output_add(exchange->connection, &SLICE("0\r\n\r\n"), 1);

@@ -29,6 +29,9 @@ struct http_config {
 	uint32_t write_timeout;      /* 60 s without the client taking a byte: closed */
 	uint32_t connection_limit;   /* connections at once; above it accepting pauses */
 	uint32_t write_buffer_limit; /* 64 KiB waiting to be taken before HTTP_FULL */
+	uint32_t compress;       /* 1: texts are compressed for clients that ask for it; 0: never */
+	uint32_t compress_level; /* 4; from 1, fast, to 9, small */
+	uint64_t compress_minimum; /* 1 KiB; smaller answers are sent as they are */
 };
 
 /* Why a request ended before its handler answered. */

@@ -23,8 +23,11 @@ int worker_settings_read(
 		{"response_timeout", &http->response_timeout, DAY_MS},
 		{"write_timeout", &http->write_timeout, DAY_MS},
 		{"connection_limit", &http->connection_limit, 10000000},
+		{"compress_level", &http->compress_level, 9},
 		{"write_buffer_limit", &http->write_buffer_limit, 1u << 30},
 	};
+
+	uint64_t compress;
 
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
 		uint64_t number;
@@ -33,6 +36,11 @@ int worker_settings_read(
 			return -1;
 		*numbers[i].to = (uint32_t)number;
 	}
+	if (record_number(plan, "compress", 0, 1, &compress, error) != 0 ||
+		record_number(plan, "compress_minimum", 0, UINT64_MAX >> 1, &http->compress_minimum,
+			error) != 0)
+		return -1;
+	http->compress = (uint32_t)compress;
 	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0)
 		return -1;
 	return record_number(

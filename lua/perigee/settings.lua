@@ -73,6 +73,12 @@ settings.list = {
     help = "connections of a worker at once; above it accepting pauses" },
   { name = "write_buffer_limit", type = "size", default = 64 * KIB, least = KIB, most = GIB,
     help = "waiting for a client before a handler's write waits" },
+  { name = "compress", type = "bool", default = true,
+    help = "texts by brotli or gzip, for clients that ask for it" },
+  { name = "compress_minimum", type = "size", default = KIB, least = 0, most = GIB,
+    help = "smaller answers are sent as they are" },
+  { name = "compress_level", type = "int", default = 4, least = 1, most = 9,
+    help = "from 1, fast, to 9, small" },
 }
 
 settings.by_name = {}
