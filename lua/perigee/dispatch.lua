@@ -124,9 +124,11 @@ end
 
 -- ── Sending ──────────────────────────────────────────────────────────────────────────────────
 
-local function header_lines(response)
-  if response.headers == nil then return nil, response.type end
-  return http.header_lines(response.headers, response.type)
+local function header_lines(req, response)
+  if response.headers == nil and response.cookies == nil then return nil, response.type end
+  local lines, kind = http.header_lines(response.headers, response.type, response.cookies)
+  if not lines then error(("%s returned %s"):format(describe(req), kind), 0) end
+  return lines, kind
 end
 
 --- The write function of a stream.
@@ -150,7 +152,7 @@ local function stream_writer(req)
 end
 
 local function send_stream(req, response)
-  local lines, kind = header_lines(response)
+  local lines, kind = header_lines(req, response)
   local result = C.http_response_begin(req[POINTER], req[SERIAL], response.status, kind, lines,
     lines and #lines or 0, -1)
   if result ~= OK then return result end
@@ -164,7 +166,7 @@ local function send_whole(req, response)
   if type(body) ~= "string" then
     error("a response's body must be a string, not a " .. type(body), 0)
   end
-  local lines, kind = header_lines(response)
+  local lines, kind = header_lines(req, response)
   local result = C.http_response_send(req[POINTER], req[SERIAL], response.status, kind, lines,
     lines and #lines or 0, body, #body)
   return result -- and not as a tail call, which LuaJIT would not record
@@ -176,7 +178,7 @@ local function send(req, response)
   if response.stream then result = send_stream(req, response) else result = send_whole(req, response) end
   if result == OK or result == FULL or result == OVER then return end
   if result == BAD_STATUS then error("a response's status must be from 200 to 599", 0) end
-  if result == BAD_HEADER then error("a response header cannot be sent", 0) end
+  if result == BAD_HEADER then error(describe(req) .. " returned a header that cannot be sent", 0) end
   error("the response could not be sent (" .. tonumber(result) .. ")", 0)
 end
 
