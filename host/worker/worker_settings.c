@@ -41,7 +41,9 @@ int worker_settings_read(
 			error) != 0)
 		return -1;
 	http->compress = (uint32_t)compress;
-	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0)
+	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0 ||
+		record_number(plan, "unread_body_limit", 0, UINT64_MAX >> 1,
+			&http->unread_body_limit, error) != 0)
 		return -1;
 	return record_number(
 		plan, "worker_timeout", 0, DAY_MS, &ret_settings->worker_timeout, error);

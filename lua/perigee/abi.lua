@@ -26,6 +26,7 @@ abi.send_json = require "perigee.json_send".open(unpack(json.codec_arguments))
 --- enum http_result
 abi.OK = 0
 abi.FULL = 1
+abi.LATER = 2
 abi.OVER = -1
 abi.BAD_STATUS = -2
 abi.BAD_HEADER = -3
