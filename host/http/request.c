@@ -15,6 +15,7 @@
 #include "compress/compressor.h"
 #include "http/connection.h"
 #include "http/export.h"
+#include "http/file_body.h"
 
 #define SLAB_COUNT  16   /* exchanges taken from malloc at once */
 #define KEPT_COUNT  64   /* free exchanges that keep their buffers */
@@ -97,6 +98,7 @@ void http_exchange_reset(struct http_exchange *exchange)
 {
 	exchange->view.serial = ++pool.serial;
 	exchange->view.state = 0;
+	http_file_body_drop(exchange);
 	trim(&exchange->head, KEPT_BUFFER);
 	trim(&exchange->body, KEPT_BUFFER);
 	if (exchange->trailers.size != 0)
@@ -125,6 +127,7 @@ void http_exchange_free(struct http_exchange *exchange)
 
 	exchange->view.serial = ++pool.serial;
 	exchange->view.state = 0;
+	http_file_body_drop(exchange);
 	exchange->connection = NULL;
 	exchange->rest_at = 0;
 	trim(&exchange->head, keep ? KEPT_BUFFER : 0);

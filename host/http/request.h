@@ -22,6 +22,7 @@
 
 struct compressor;
 struct http_connection;
+struct http_file_body;
 
 /* A header field; offsets from the exchange's base. */
 struct http_field {
@@ -97,7 +98,8 @@ struct http_exchange {
 	bool full;       /* HTTP_FULL was said, on_writable is owed */
 	uint8_t framing; /* enum http_framing */
 	uint64_t owed;   /* body bytes that are announced and not written */
-	struct compressor *compressor; /* of a body in pieces; NULL while none is compressed */
+	struct compressor *compressor;    /* of a body in pieces; NULL while none is compressed */
+	struct http_file_body *file_body; /* what the loop sends of the answer; NULL else */
 
 	struct arena arena; /* the decoded path */
 	char ip[HTTP_IP_SIZE];

@@ -12,7 +12,7 @@
 
 #include "base/check.h"
 #include "http/body.h"
-#include "http/coding.h"
+#include "http/compression.h"
 #include "http/export.h"
 #include "http/server_state.h"
 #include "http/status.h"
@@ -28,7 +28,9 @@ struct head {
 	bool has_length;
 	uint64_t length;
 	bool closes;
-	bool says_close; /* the handler's lines have "Connection: close" already */
+	bool says_close;  /* the handler's lines have "Connection: close" already */
+	struct slice own; /* header lines of this room's */
+	struct slice more;
 };
 
 /* The first bytes of a head, being written. */
@@ -239,13 +241,13 @@ static void send_answer(struct http_exchange *exchange, const struct head *head,
 	struct slice parts[HTTP_PARTS_MAX];
 
 	write_prefix(exchange, head, &prefix);
-	if (headers.size == 0)
-		PUT(&prefix, "\r\n");
 	parts[0] = (struct slice){.data = prefix.data, .size = prefix.size};
-	parts[1] = headers;
-	parts[2] = headers.size == 0 ? (struct slice){0} : SLICE("\r\n");
-	parts[3] = body;
-	http_output_add(exchange->connection, parts, 4);
+	parts[1] = head->own;
+	parts[2] = head->more;
+	parts[3] = headers;
+	parts[4] = SLICE("\r\n");
+	parts[5] = body;
+	http_output_add(exchange->connection, parts, 6);
 }
 
 static int check_answer(
@@ -273,13 +275,11 @@ static int refuse_coding(struct http_exchange *exchange)
 	return HTTP_OK;
 }
 
-/* The length to announce of a whole answer, in the coding that it is put into; or -1, unknown. */
-static int64_t length_coded(
-	enum http_coding coding, const struct http_exchange *exchange, size_t size)
+/* The length to announce of a whole answer; -1 when it is not known. */
+static int64_t length_of(
+	enum http_compression done, const struct http_exchange *exchange, struct slice body)
 {
-	bool coded = coding == HTTP_CODING_GZIP || coding == HTTP_CODING_BROTLI;
-
-	return coded && exchange->is_head ? -1 : (int64_t)size;
+	return done == HTTP_COMPRESSION_CODED && exchange->is_head ? -1 : (int64_t)body.size;
 }
 
 HTTP_EXPORT int http_response_send(struct http_request *request, uint64_t serial, int status,
@@ -289,7 +289,7 @@ HTTP_EXPORT int http_response_send(struct http_request *request, uint64_t serial
 	struct head head = {.status = status, .type = type};
 	struct slice lines = {.data = headers, .size = headers_size};
 	struct slice content = {.data = body, .size = body_size};
-	enum http_coding coding = HTTP_CODING_UNTOUCHED;
+	enum http_compression done = HTTP_COMPRESSION_UNTOUCHED;
 	int result;
 
 	if (exchange == NULL)
@@ -298,16 +298,41 @@ HTTP_EXPORT int http_response_send(struct http_request *request, uint64_t serial
 	if (result != HTTP_OK)
 		return result;
 	if (is_worth_coding(exchange, body_size))
-		coding = http_coding_whole(exchange, status, type, &lines, &content);
-	if (coding == HTTP_CODING_REFUSED)
+		done = http_compression_whole(exchange, status, type, &lines, &content);
+	if (done == HTTP_COMPRESSION_REFUSED)
 		return refuse_coding(exchange);
-	plan_head(exchange, length_coded(coding, exchange, content.size), &head);
+	plan_head(exchange, length_of(done, exchange, content), &head);
 	if (head.framing == HTTP_FRAMING_NONE)
 		content = (struct slice){0};
 	send_answer(exchange, &head, lines, content);
-	if (coding != HTTP_CODING_UNTOUCHED)
-		http_coding_done(exchange);
+	if (done != HTTP_COMPRESSION_UNTOUCHED)
+		http_compression_done(exchange);
 	complete(exchange);
+	return HTTP_OK;
+}
+
+int http_response_answer(struct http_exchange *exchange, const struct http_answer *answer)
+{
+	struct head head = {.status = answer->status,
+		.type = answer->type,
+		.own = answer->own,
+		.more = answer->more};
+	struct slice body = answer->body;
+	int result = check_answer(exchange, answer->lines.data, answer->lines.size, &head);
+
+	if (result != HTTP_OK)
+		return result;
+	plan_head(exchange, answer->length, &head);
+	if (head.framing == HTTP_FRAMING_NONE)
+		body = (struct slice){0};
+	send_answer(exchange, &head, answer->lines, body);
+	if (head.framing == HTTP_FRAMING_NONE || answer->body.data != NULL) {
+		complete(exchange);
+		return HTTP_OK;
+	}
+	exchange->owed = head.length;
+	exchange->view.state = HTTP_REQUEST_STREAMING;
+	http_exchange_queue(exchange);
 	return HTTP_OK;
 }
 
@@ -344,7 +369,7 @@ HTTP_EXPORT int http_response_begin(struct http_request *request, uint64_t seria
 	if (result != HTTP_OK)
 		return result;
 	if (length < 0 && exchange->connection->server->config->compress != 0 &&
-		http_coding_stream(exchange, status, type, &lines) == HTTP_CODING_REFUSED)
+		http_compression_stream(exchange, status, type, &lines) == HTTP_COMPRESSION_REFUSED)
 		return refuse_coding(exchange);
 	plan_head(exchange, length, &head);
 	exchange->owed = head.length;
@@ -383,12 +408,12 @@ HTTP_EXPORT int http_response_write(
 
 	if (exchange == NULL)
 		return HTTP_OVER;
-	if (request->state != HTTP_REQUEST_STREAMING)
+	if (request->state != HTTP_REQUEST_STREAMING || exchange->file_body != NULL)
 		return HTTP_BAD_STATE;
 	if (size == 0)
 		return result_of(exchange);
 	if (exchange->compressor != NULL &&
-		http_coding_piece(exchange, &piece, COMPRESSOR_FLUSH) != 0) {
+		http_compression_piece(exchange, &piece, COMPRESSOR_FLUSH) != 0) {
 		break_off(exchange);
 		return HTTP_NO_MEMORY;
 	}
@@ -416,13 +441,13 @@ static int send_last_piece(struct http_exchange *exchange)
 {
 	struct slice piece = {0};
 
-	if (http_coding_piece(exchange, &piece, COMPRESSOR_FINISH) != 0)
+	if (http_compression_piece(exchange, &piece, COMPRESSOR_FINISH) != 0)
 		return -1;
 	if (exchange->framing == HTTP_FRAMING_CHUNKED)
 		send_chunk(exchange, piece);
 	else
 		http_output_add(exchange->connection, &piece, 1);
-	http_coding_done(exchange);
+	http_compression_done(exchange);
 	return 0;
 }
 
@@ -432,7 +457,7 @@ HTTP_EXPORT int http_response_end(struct http_request *request, uint64_t serial)
 
 	if (exchange == NULL)
 		return HTTP_OVER;
-	if (request->state != HTTP_REQUEST_STREAMING)
+	if (request->state != HTTP_REQUEST_STREAMING || exchange->file_body != NULL)
 		return HTTP_BAD_STATE;
 	if (exchange->framing == HTTP_FRAMING_LENGTH && exchange->owed != 0) {
 		break_off(exchange);

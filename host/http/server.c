@@ -232,6 +232,7 @@ void http_server_free(struct http_server *server)
 	http_connection_pool_free(&server->connections);
 	buffer_free(&server->coded_lines);
 	buffer_free(&server->coded_body);
+	http_file_cache_free(&server->files);
 	free(server->input);
 	free(server);
 }

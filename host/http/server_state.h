@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "http/connection.h"
 #include "http/date.h"
+#include "http/file_cache.h"
 #include "http/handover.h"
 #include "http/listener.h"
 #include "http/output.h"
@@ -37,8 +38,10 @@ struct http_server {
 	char *input;             /* HTTP_INPUT_SIZE bytes: what was read last */
 	struct http_batch batch; /* answers of the read event in progress */
 	struct http_date date;
-	struct buffer coded_lines; /* of an answer being sent, see coding.c */
+	struct buffer coded_lines; /* of an answer being sent, see compression.c */
 	struct buffer coded_body;
+
+	struct http_file_cache files;
 
 	struct http_listeners listeners;
 	struct http_handover handover;

@@ -9,6 +9,7 @@ int worker_settings_read(
 	struct worker_settings *ret_settings, struct slice plan, struct error *error)
 {
 	struct http_config *http = &ret_settings->http;
+	uint64_t file_cache_time;
 	const struct {
 		const char *key;
 		uint32_t *to;
@@ -25,6 +26,7 @@ int worker_settings_read(
 		{"connection_limit", &http->connection_limit, 10000000},
 		{"compress_level", &http->compress_level, 9},
 		{"write_buffer_limit", &http->write_buffer_limit, 1u << 30},
+		{"file_cache_open", &http->file_cache_open, 1000000},
 	};
 
 	uint64_t compress;
@@ -43,8 +45,14 @@ int worker_settings_read(
 	http->compress = (uint32_t)compress;
 	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0 ||
 		record_number(plan, "unread_body_limit", 0, UINT64_MAX >> 1,
-			&http->unread_body_limit, error) != 0)
+			&http->unread_body_limit, error) != 0 ||
+		record_number(plan, "file_cache_time", 0, DAY_MS, &file_cache_time, error) != 0 ||
+		record_number(plan, "file_cache_memory", 0, UINT64_MAX >> 1,
+			&http->file_cache_memory, error) != 0 ||
+		record_number(plan, "file_memory_limit", 0, UINT64_MAX >> 1,
+			&http->file_memory_limit, error) != 0)
 		return -1;
+	http->file_cache_time = (uint32_t)file_cache_time;
 	return record_number(
 		plan, "worker_timeout", 0, DAY_MS, &ret_settings->worker_timeout, error);
 }

@@ -5,6 +5,7 @@ local nearest = require "perigee.nearest"
 local phase = require "perigee.phase"
 local router = require "perigee.router"
 local shared = require "perigee.shared"
+local static = require "perigee.static"
 
 ---@class perigee.App
 ---@field name string
@@ -155,6 +156,20 @@ for _, method in ipairs { "get", "post", "put", "patch", "delete", "head", "opti
   local list = { method:upper() }
   methods[method] = function(self, path, handler, options)
     return add_route(self, "app:" .. method, list, path, handler, options)
+  end
+end
+
+--- Serves the files of a directory under a path: GET and HEAD. A route of the same path goes first.
+--- Relative directories start at the folder of the app's file. Raises at the caller's place when there
+--- is no such directory; does not yield.
+---@param prefix string "/assets"
+---@param directory string
+---@param options perigee.StaticOptions|nil
+function methods:static(prefix, directory, options)
+  check_open(self, "app:static")
+  for _, route in ipairs(static.routes(prefix, directory, options)) do
+    self.router:add({ methods = { "GET" }, pattern = route.pattern, handler = route.handler,
+      site = route.site, place = caller.place(), weak = true })
   end
 end
 

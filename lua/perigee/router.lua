@@ -23,6 +23,8 @@ local router = {}
 ---@field name string|nil
 ---@field names string[] of its parameters, in order
 ---@field count number of its parameters
+---@field site perigee.Site|nil of app:static
+---@field weak boolean|nil gives way to another route of the same shape
 
 -- ── Parameter types: (segment) → value, or nil when it does not fit; `ext` gives two ──────────
 
@@ -230,7 +232,11 @@ function methods:add(route)
   local by_method = self.shapes[shape] or {}
   for _, method in ipairs(route.methods) do
     local other = by_method[method]
-    if other then
+    if other and other.weak and not route.weak then
+      self:remove(other)
+    elseif other and route.weak and not other.weak then
+      return
+    elseif other then
       caller.fail("route %s %s is there already: %s %s, made at %s", method, route.pattern, method,
         other.pattern, other.place)
     end
@@ -239,6 +245,16 @@ function methods:add(route)
   self.shapes[shape] = by_method
   route.segments, route.names, route.count = segments, names, #names
   self.routes[#self.routes + 1] = route
+end
+
+--- Takes a route out of the list; whoever calls puts another in its place.
+function methods:remove(route)
+  for i, other in ipairs(self.routes) do
+    if other == route then
+      table.remove(self.routes, i)
+      return
+    end
+  end
 end
 
 local function new_node()
@@ -356,7 +372,7 @@ function methods:match(method, path)
     if route then return route, nil end
   end
   missed_count = 0
-  local values = {}
+  local values = { false } -- with room for one, as most have: a table that grows costs as much again
   local route = walk(self.root, path, 2, method, values, 0)
   if route then return route, values end
   if missed_count > 0 then return nil, allow_header() end
