@@ -1,17 +1,21 @@
 /* Text inside JSON strings. No state. Runs in every process that runs Lua. */
 #include "json/text.h"
 
+#include <endian.h>
 #include <string.h>
 
 #define BYTES(byte) (0x0101010101010101u * (byte))
 
-/* Not 0 when a byte of the word is a quote, a backslash, below 0x20 or above 0x7f. */
+/*
+ * Not 0 when a byte of the word is a quote, a backslash, below 0x20 or above 0x7f. The lowest bit
+ * set is the top one of the first such byte; those above it may be wrong, as borrows go upwards.
+ */
 static uint64_t special_bytes(uint64_t word)
 {
 	uint64_t quote = word ^ BYTES('"');
 	uint64_t backslash = word ^ BYTES('\\');
 
-	/* A byte below n, when no byte is above 0x7f: subtracting n borrows into its top bit. */
+	/* A byte below n: subtracting n borrows into its top bit. */
 	return ((word - BYTES(0x20)) | (quote - BYTES(1)) | (backslash - BYTES(1)) | word) &
 	       BYTES(0x80);
 }
@@ -27,8 +31,9 @@ const char *json_text_plain(const char *at, const char *end)
 
 	while ((size_t)(end - at) >= sizeof word) {
 		memcpy(&word, at, sizeof word);
-		if (special_bytes(word) != 0)
-			break;
+		word = special_bytes(le64toh(word));
+		if (word != 0)
+			return at + __builtin_ctzll(word) / 8;
 		at += sizeof word;
 	}
 	while (at < end && !is_special((unsigned char)*at))

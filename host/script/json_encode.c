@@ -97,20 +97,19 @@ static int fail(struct encoding *encoding, const char *problem)
 	return -1;
 }
 
-/* What a function of the writer returned. */
-static int check(struct encoding *encoding, enum json_written written)
+static int fail_writing(struct encoding *encoding, enum json_written written)
 {
-	switch (written) {
-	case JSON_WRITTEN:
-		return 0;
-	case JSON_NO_UTF8:
+	if (written == JSON_NO_UTF8)
 		return fail(encoding, "is a string that is no UTF-8");
-	case JSON_NO_NUMBER:
+	if (written == JSON_NO_NUMBER)
 		return fail(encoding, "is NaN or infinite");
-	case JSON_NO_MEMORY:
-		break;
-	}
 	return fail(encoding, "does not fit in memory");
+}
+
+/* What a function of the writer returned. */
+static inline int check(struct encoding *encoding, enum json_written written)
+{
+	return written == JSON_WRITTEN ? 0 : fail_writing(encoding, written);
 }
 
 /* ---- Single values ------------------------------------------------------------------------- */
