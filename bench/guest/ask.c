@@ -3,6 +3,7 @@
  * connection sends a GET and then every connection waits for its answer.
  *
  *   ask PORT CONNECTIONS ROUNDS PATH
+ *   ask PORT CONNECTIONS ROUNDS @FILE     the file is the request, as its bytes
  *
  * Statically linked, because the guest it runs in has few libraries. Exit status 0 when every
  * answer was a 200 that came in one piece.
@@ -56,10 +57,26 @@ static int ask(const int *fds, int connections, const char *request, size_t size
 	return 0;
 }
 
+/* Makes the request that is asked for. Returns its size, or -1. */
+static int make_request(const char *what, char *request, size_t size)
+{
+	FILE *file;
+	size_t read;
+
+	if (what[0] != '@')
+		return snprintf(request, size, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", what);
+	file = fopen(what + 1, "re");
+	if (file == NULL)
+		return -1;
+	read = fread(request, 1, size, file);
+	(void)fclose(file);
+	return read < size ? (int)read : -1;
+}
+
 int main(int argc, char **argv)
 {
 	static int fds[CONNECTIONS_MAX];
-	char request[1024];
+	char request[4096];
 	int port = argc == 5 ? atoi(argv[1]) : 0;
 	int connections = argc == 5 ? atoi(argv[2]) : 0;
 	int size;
@@ -68,8 +85,11 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "usage: ask PORT CONNECTIONS ROUNDS PATH\n");
 		return 2;
 	}
-	size = snprintf(
-		request, sizeof request, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", argv[4]);
+	size = make_request(argv[4], request, sizeof request);
+	if (size < 0 || (size_t)size >= sizeof request) {
+		(void)fprintf(stderr, "ask: no request\n");
+		return 2;
+	}
 	for (int i = 0; i < connections; i++) {
 		fds[i] = connect_to(port);
 		if (fds[i] < 0) {

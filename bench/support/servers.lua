@@ -2,6 +2,8 @@
 -- into a directory and says how it is started there; all answer the same paths with the same bodies:
 --   /          "Hello, World!" as text
 --   /json      {"message":"Hello, World!"}, encoded for each request
+--   /users/ID  {"id":ID,"query":{…},"headers":{…}}: all that was sent (not limit)
+--   /echo      the JSON that was posted, decoded and encoded (not limit)
 --   /static/   4k.txt and 1m.bin, where the entry has `files`
 --   /version   "VERSION PID", where the entry can reload
 -- An entry with a page of its own is not for comparing requests.
@@ -37,6 +39,12 @@ ffi.cdef "int getpid(void);"
 local app = perigee.app "bench"
 app:get("/", function() return "Hello, World!" end)
 app:get("/json", function() return { message = "Hello, World!" } end)
+app:get("/users/<id:int>", function(req, id)
+  local headers = {}
+  for _, field in ipairs(req:all_headers()) do headers[field.name] = field.value end
+  return { id = id, query = req.query, headers = headers }
+end)
+app:post("/echo", function(req) return req.json end)
 app:get("/version", function() return "@VERSION@ " .. ffi.C.getpid() end)
 app:static("/static", "static")
 return app
@@ -117,6 +125,25 @@ http {
         ngx.print(body)
       }
     }
+    location ~ ^/users/(\d+)$ {
+      content_by_lua_block {
+        local body = cjson.encode({ id = tonumber(ngx.var[1]), query = ngx.req.get_uri_args(),
+          headers = ngx.req.get_headers() })
+        ngx.header.content_type = "application/json"
+        ngx.header.content_length = #body
+        ngx.print(body)
+      }
+    }
+    location = /echo {
+      client_body_buffer_size 16k;
+      content_by_lua_block {
+        ngx.req.read_body()
+        local body = cjson.encode(cjson.decode(ngx.req.get_body_data()))
+        ngx.header.content_type = "application/json"
+        ngx.header.content_length = #body
+        ngx.print(body)
+      }
+    }
     location /static/ { root @DIR@; }
     location = /version {
       content_by_lua_block { ngx.print("@VERSION@ " .. ngx.worker.pid()) }
@@ -142,11 +169,23 @@ local node = { name = "node-http" }
 local node_app = [[
 const http = require("http");
 const text = { "Content-Type": "text/plain; charset=utf-8", "Content-Length": 13 };
+function answer(res, value) {
+  const body = JSON.stringify(value);
+  res.writeHead(200, { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) });
+  res.end(body);
+}
 const server = http.createServer((req, res) => {
   if (req.url === "/json") {
-    const body = JSON.stringify({ message: "Hello, World!" });
-    res.writeHead(200, { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) });
-    res.end(body);
+    answer(res, { message: "Hello, World!" });
+  } else if (req.url.startsWith("/users/")) {
+    const url = new URL(req.url, "http://localhost");
+    answer(res, { id: Number(url.pathname.slice(7)), query: Object.fromEntries(url.searchParams),
+      headers: req.headers });
+  } else if (req.url === "/echo") {
+    let text = "";
+    req.setEncoding("utf8");
+    req.on("data", (chunk) => { text += chunk; });
+    req.on("end", () => answer(res, JSON.parse(text)));
   } else {
     res.writeHead(200, text);
     res.end("Hello, World!");

@@ -1,7 +1,6 @@
 /* Accept-Encoding. No state; used by workers. */
 #include "http/coding.h"
 
-#include <stdbool.h>
 #include <strings.h>
 
 static const struct slice names[HTTP_CODINGS] = {
@@ -69,24 +68,43 @@ static void read_element(struct slice element, int weights[HTTP_CODINGS], int *a
 			weights[i] = weight;
 }
 
-enum http_coding http_coding_choose(struct slice accepted, unsigned available)
+/* Notes the weights of all elements; what is not named is left alone. */
+static void read_elements(struct slice accepted, int weights[HTTP_CODINGS], int *any)
 {
-	int weights[HTTP_CODINGS] = {-1, -1, -1};
-	int any = -1;
-	enum http_coding best = HTTP_CODING_IDENTITY;
 	const char *at = accepted.data;
 	const char *end = accepted.data + accepted.size;
 
-	if (accepted.size == 0)
-		return best;
 	while (at < end) {
 		const char *comma = memchr(at, ',', (size_t)(end - at));
 
 		if (comma == NULL)
 			comma = end;
-		read_element(trim(at, comma), weights, &any);
+		read_element(trim(at, comma), weights, any);
 		at = comma + 1;
 	}
+}
+
+bool http_coding_refuses_identity(struct slice accepted)
+{
+	int weights[HTTP_CODINGS] = {-1, -1, -1};
+	int any = -1;
+
+	if (accepted.size == 0)
+		return false;
+	read_elements(accepted, weights, &any);
+	return weights[HTTP_CODING_IDENTITY] == 0 ||
+	       (weights[HTTP_CODING_IDENTITY] < 0 && any == 0);
+}
+
+enum http_coding http_coding_choose(struct slice accepted, unsigned available)
+{
+	int weights[HTTP_CODINGS] = {-1, -1, -1};
+	int any = -1;
+	enum http_coding best = HTTP_CODING_IDENTITY;
+
+	if (accepted.size == 0)
+		return best;
+	read_elements(accepted, weights, &any);
 	/* What is not named is not wanted; identity is what is left when nothing else is. */
 	for (int i = 0; i < HTTP_CODINGS; i++)
 		if (weights[i] < 0)

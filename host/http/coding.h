@@ -2,6 +2,8 @@
 #ifndef PERIGEE_HTTP_CODING_H
 #define PERIGEE_HTTP_CODING_H
 
+#include <stdbool.h>
+
 #include "base/slice.h"
 
 /* In the order in which we prefer them when the client does not care. */
@@ -15,5 +17,8 @@ struct slice http_coding_name(enum http_coding coding);
  * is. `accepted` is the value of Accept-Encoding.
  */
 enum http_coding http_coding_choose(struct slice accepted, unsigned available);
+
+/* Whether a client rules out an answer as it is: "identity;q=0", or "*;q=0" that covers it. */
+bool http_coding_refuses_identity(struct slice accepted);
 
 #endif

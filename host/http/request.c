@@ -12,6 +12,7 @@
 #include <strings.h>
 #include <sys/socket.h>
 
+#include "compress/compressor.h"
 #include "http/connection.h"
 #include "http/export.h"
 #include "http/file_body.h"
@@ -85,6 +86,14 @@ static void drop_fields(struct http_exchange *exchange)
 	exchange->field_capacity = HTTP_FIELDS_INLINE;
 }
 
+static void drop_compressor(struct http_exchange *exchange)
+{
+	if (exchange->compressor == NULL)
+		return;
+	compressor_free(exchange->compressor);
+	exchange->compressor = NULL;
+}
+
 void http_exchange_reset(struct http_exchange *exchange)
 {
 	exchange->view.serial = ++pool.serial;
@@ -95,6 +104,7 @@ void http_exchange_reset(struct http_exchange *exchange)
 	if (exchange->trailers.size != 0)
 		buffer_free(&exchange->trailers);
 	drop_fields(exchange);
+	drop_compressor(exchange);
 	if (exchange->arena.blocks != NULL)
 		arena_reset(&exchange->arena);
 	list_remove(&exchange->ready);
@@ -127,6 +137,7 @@ void http_exchange_free(struct http_exchange *exchange)
 	if (exchange->trailers.size != 0)
 		buffer_free(&exchange->trailers);
 	drop_fields(exchange);
+	drop_compressor(exchange);
 	if (exchange->arena.blocks == NULL)
 		;
 	else if (keep)

@@ -20,6 +20,7 @@
 #define HTTP_FIELDS_INLINE 24 /* header fields without a table of their own */
 #define HTTP_IP_SIZE       48 /* the longest address as text, and its NUL */
 
+struct compressor;
 struct http_connection;
 struct http_file_body;
 struct http_websocket;
@@ -98,6 +99,7 @@ struct http_exchange {
 	bool full;       /* HTTP_FULL was said, on_writable is owed */
 	uint8_t framing; /* enum http_framing */
 	uint64_t owed;   /* body bytes that are announced and not written */
+	struct compressor *compressor;    /* of a body in pieces; NULL while none is compressed */
 	struct http_file_body *file_body; /* what the loop sends of the answer; NULL else */
 
 	struct http_websocket *websocket; /* what it became; NULL for most */

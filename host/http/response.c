@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "http/body.h"
+#include "http/compression.h"
 #include "http/export.h"
 #include "http/server_state.h"
 #include "http/status.h"
@@ -261,6 +262,28 @@ static int check_answer(
 	return check_lines(headers, size, head);
 }
 
+static bool is_worth_coding(const struct http_exchange *exchange, size_t size)
+{
+	const struct http_config *config = exchange->connection->server->config;
+
+	return size >= config->compress_minimum && config->compress != 0;
+}
+
+/* Answers 406: the client has ruled out every form that there is of the answer. */
+static int refuse_coding(struct http_exchange *exchange)
+{
+	http_response_refuse(exchange, 406, "no content coding that is accepted can be sent");
+	complete(exchange);
+	return HTTP_OK;
+}
+
+/* The length to announce of a whole answer; -1 when it is not known. */
+static int64_t length_of(
+	enum http_compression done, const struct http_exchange *exchange, struct slice body)
+{
+	return done == HTTP_COMPRESSION_CODED && exchange->is_head ? -1 : (int64_t)body.size;
+}
+
 HTTP_EXPORT int http_response_send(struct http_request *request, uint64_t serial, int status,
 	int type, const char *headers, size_t headers_size, const char *body, size_t body_size)
 {
@@ -268,6 +291,7 @@ HTTP_EXPORT int http_response_send(struct http_request *request, uint64_t serial
 	struct head head = {.status = status, .type = type};
 	struct slice lines = {.data = headers, .size = headers_size};
 	struct slice content = {.data = body, .size = body_size};
+	enum http_compression done = HTTP_COMPRESSION_UNTOUCHED;
 	int result;
 
 	if (exchange == NULL)
@@ -275,10 +299,16 @@ HTTP_EXPORT int http_response_send(struct http_request *request, uint64_t serial
 	result = check_answer(exchange, headers, headers_size, &head);
 	if (result != HTTP_OK)
 		return result;
-	plan_head(exchange, (int64_t)body_size, &head);
+	if (is_worth_coding(exchange, body_size))
+		done = http_compression_whole(exchange, status, type, &lines, &content);
+	if (done == HTTP_COMPRESSION_REFUSED)
+		return refuse_coding(exchange);
+	plan_head(exchange, length_of(done, exchange, content), &head);
 	if (head.framing == HTTP_FRAMING_NONE)
 		content = (struct slice){0};
 	send_answer(exchange, &head, lines, content);
+	if (done != HTTP_COMPRESSION_UNTOUCHED)
+		http_compression_done(exchange);
 	complete(exchange);
 	return HTTP_OK;
 }
@@ -340,6 +370,9 @@ HTTP_EXPORT int http_response_begin(struct http_request *request, uint64_t seria
 	result = check_answer(exchange, headers, headers_size, &head);
 	if (result != HTTP_OK)
 		return result;
+	if (length < 0 && exchange->connection->server->config->compress != 0 &&
+		http_compression_stream(exchange, status, type, &lines) == HTTP_COMPRESSION_REFUSED)
+		return refuse_coding(exchange);
 	plan_head(exchange, length, &head);
 	exchange->owed = head.length;
 	exchange->view.state = HTTP_REQUEST_STREAMING;
@@ -353,8 +386,20 @@ static void send_chunk(struct http_exchange *exchange, struct slice data)
 	char line[CHUNK_SIZE_MAX];
 	struct slice parts[3] = {{.data = line}, data, SLICE("\r\n")};
 
+	if (data.size == 0)
+		return; /* an empty chunk would be the last */
 	parts[0].size = (size_t)snprintf(line, sizeof line, "%zx\r\n", data.size);
 	http_output_add(exchange->connection, parts, 3);
+}
+
+/* Ends an answer whose body is not whole, such that the client can tell. */
+static void break_off(struct http_exchange *exchange)
+{
+	exchange->keep_alive = false;
+	exchange->connection->closing = HTTP_CLOSING_PLAIN;
+	if (exchange->framing == HTTP_FRAMING_CLOSE)
+		exchange->connection->closing = HTTP_CLOSING_RESET;
+	complete(exchange);
 }
 
 HTTP_EXPORT int http_response_write(
@@ -369,6 +414,11 @@ HTTP_EXPORT int http_response_write(
 		return HTTP_BAD_STATE;
 	if (size == 0)
 		return result_of(exchange);
+	if (exchange->compressor != NULL &&
+		http_compression_piece(exchange, &piece, COMPRESSOR_FLUSH) != 0) {
+		break_off(exchange);
+		return HTTP_NO_MEMORY;
+	}
 	switch ((enum http_framing)exchange->framing) {
 	case HTTP_FRAMING_NONE:
 		break;
@@ -388,14 +438,19 @@ HTTP_EXPORT int http_response_write(
 	return result_of(exchange);
 }
 
-/* Ends an answer whose body is not whole, such that the client can tell. */
-static void break_off(struct http_exchange *exchange)
+/* What a compressor still has of a body that is at its end. Returns 0, or -1 without memory. */
+static int send_last_piece(struct http_exchange *exchange)
 {
-	exchange->keep_alive = false;
-	exchange->connection->closing = HTTP_CLOSING_PLAIN;
-	if (exchange->framing == HTTP_FRAMING_CLOSE)
-		exchange->connection->closing = HTTP_CLOSING_RESET;
-	complete(exchange);
+	struct slice piece = {0};
+
+	if (http_compression_piece(exchange, &piece, COMPRESSOR_FINISH) != 0)
+		return -1;
+	if (exchange->framing == HTTP_FRAMING_CHUNKED)
+		send_chunk(exchange, piece);
+	else
+		http_output_add(exchange->connection, &piece, 1);
+	http_compression_done(exchange);
+	return 0;
 }
 
 HTTP_EXPORT int http_response_end(struct http_request *request, uint64_t serial)
@@ -409,6 +464,10 @@ HTTP_EXPORT int http_response_end(struct http_request *request, uint64_t serial)
 	if (exchange->framing == HTTP_FRAMING_LENGTH && exchange->owed != 0) {
 		break_off(exchange);
 		return HTTP_OK;
+	}
+	if (exchange->compressor != NULL && send_last_piece(exchange) != 0) {
+		break_off(exchange);
+		return HTTP_NO_MEMORY;
 	}
 	if (exchange->framing == HTTP_FRAMING_CHUNKED)
 		http_output_add(exchange->connection, &SLICE("0\r\n\r\n"), 1);

@@ -234,6 +234,8 @@ void http_server_free(struct http_server *server)
 	CHECK(server->finished);
 	CHECK(server->handles == 0);
 	http_connection_pool_free(&server->connections);
+	buffer_free(&server->coded_lines);
+	buffer_free(&server->coded_body);
 	http_file_cache_free(&server->files);
 	websocket_topics_free(&server->topics);
 	free(server->input);

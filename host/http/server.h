@@ -33,6 +33,9 @@ struct http_config {
 	uint32_t write_timeout;      /* 60 s without the client taking a byte: closed */
 	uint32_t connection_limit;   /* connections at once; above it accepting pauses */
 	uint32_t write_buffer_limit; /* 64 KiB waiting to be taken before HTTP_FULL */
+	uint32_t compress;       /* 1: texts are compressed for clients that ask for it; 0: never */
+	uint32_t compress_level; /* 4; from 1, fast, to 9, small */
+	uint64_t compress_minimum;  /* 1 KiB; smaller answers are sent as they are */
 	uint32_t file_cache_time;   /* 1 s until a file served before is compared with the disk's */
 	uint32_t file_cache_open;   /* 128 files are kept open at most */
 	uint64_t file_cache_memory; /* 32 MiB of small files' contents are kept at most */

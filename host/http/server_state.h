@@ -41,6 +41,8 @@ struct http_server {
 	char *input;             /* HTTP_INPUT_SIZE bytes: what was read last */
 	struct http_batch batch; /* answers of the read event in progress */
 	struct http_date date;
+	struct buffer coded_lines; /* of an answer being sent, see compression.c */
+	struct buffer coded_body;
 
 	struct http_file_cache files;
 

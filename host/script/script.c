@@ -17,6 +17,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "script/json_codec.h"
 #include "wire/role.h"
 
 #define IDLE_COROUTINES_LIMIT 256     /* kept for the next requests; each is about 1.5 KiB */
@@ -396,6 +397,8 @@ static int open_protected(lua_State *lua)
 	preload(lua, "cjson", luaopen_cjson);
 	preload(lua, "cjson.safe", luaopen_cjson_safe);
 	preload(lua, "perigee.abi_source", abi_source);
+	preload(lua, "perigee.json_codec", luaopen_perigee_json_codec);
+	preload(lua, "perigee.json_send", script_json_send_open);
 	preload(lua, "perigee.version", version);
 	open_luv(lua, script);
 	open_modules(lua);

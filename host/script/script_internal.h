@@ -103,6 +103,9 @@ void script_http_event(struct script *script, const struct script_event *event);
 /* lua_CFunction release(slot): a request coroutine is about to end for good. */
 int script_thread_release(lua_State *lua);
 
+/* lua_CFunction: the module perigee.json_send, see json_send.c. */
+int script_json_send_open(lua_State *lua);
+
 /* Writes "error: " and the text with a newline to stderr at once, for the manager's log. */
 void script_log(const char *what, const char *text);
 

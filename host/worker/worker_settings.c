@@ -25,6 +25,7 @@ int worker_settings_read(
 		{"response_timeout", &http->response_timeout, DAY_MS},
 		{"write_timeout", &http->write_timeout, DAY_MS},
 		{"connection_limit", &http->connection_limit, 10000000},
+		{"compress_level", &http->compress_level, 9},
 		{"write_buffer_limit", &http->write_buffer_limit, 1u << 30},
 		{"file_cache_open", &http->file_cache_open, 1000000},
 		{"websocket_message_limit", &http->websocket_message_limit, 1u << 30},
@@ -35,6 +36,7 @@ int worker_settings_read(
 		{"websocket_compression_min", &http->websocket_compression_min, 1u << 30},
 	};
 	uint64_t compression;
+	uint64_t compress;
 
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
 		uint64_t number;
@@ -46,6 +48,11 @@ int worker_settings_read(
 	if (record_number(plan, "websocket_compression", 0, 1, &compression, error) != 0)
 		return -1;
 	http->websocket_compression = (uint32_t)compression;
+	if (record_number(plan, "compress", 0, 1, &compress, error) != 0 ||
+		record_number(plan, "compress_minimum", 0, UINT64_MAX >> 1, &http->compress_minimum,
+			error) != 0)
+		return -1;
+	http->compress = (uint32_t)compress;
 	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0 ||
 		record_number(plan, "unread_body_limit", 0, UINT64_MAX >> 1,
 			&http->unread_body_limit, error) != 0 ||

@@ -3,6 +3,8 @@
 --- Requiring this declares the ABI headers, once; specs put a fake of this module in its place.
 local ffi = require "ffi"
 
+local json = require "perigee.json"
+
 ffi.cdef(require "perigee.abi_source")
 
 local abi = {
@@ -16,6 +18,10 @@ local abi = {
 function abi.open(address)
   abi.state = ffi.cast("struct script_state *", address)
 end
+
+--- send_json(value, pointer, serial, depth): answers a request with status 200 and a value as JSON.
+--- Returns enum http_result; or nil and what of the value JSON cannot say.
+abi.send_json = require "perigee.json_send".open(unpack(json.codec_arguments))
 
 --- enum http_result
 abi.OK = 0

@@ -23,7 +23,7 @@ local websocket = require "perigee.websocket"
 local C = abi.C
 local OK, FULL, OVER = abi.OK, abi.FULL, abi.OVER
 local BAD_STATUS, BAD_HEADER, FILE_LAST = abi.BAD_STATUS, abi.BAD_HEADER, abi.FILE_LAST
-local TYPE_TEXT, TYPE_JSON = 1, 3
+local TYPE_TEXT = 1
 local STREAMING = 2 -- enum http_request_state
 local POINTER, SERIAL, ROUTE, VALUES = request.POINTER, request.SERIAL, request.ROUTE, request.VALUES
 local OPEN = request.OPEN
@@ -31,7 +31,7 @@ local OPEN = request.OPEN
 local ffi_string, tonumber, type = ffi.string, tonumber, type
 local unpack = unpack
 local find = string.find
-local encode, is_response = json.encode, http.is_response
+local send_json, JSON_DEPTH, is_response = abi.send_json, json.DEPTH, http.is_response
 
 local dispatch = {}
 
@@ -58,6 +58,10 @@ local function describe(req)
   local route = req[ROUTE]
   if not route then return "a hook" end
   return ("the handler of %s %s (%s)"):format(table.concat(route.methods, ","), route.pattern, route.place)
+end
+
+local function not_json(req, problem)
+  error(("%s returned a table that JSON cannot say: %s"):format(describe(req), problem), 0)
 end
 
 --- What a handler or hook returned, as a response. Raises on what is none.
@@ -130,9 +134,11 @@ end
 
 -- ── Sending ──────────────────────────────────────────────────────────────────────────────────
 
-local function header_lines(response)
-  if response.headers == nil then return nil, response.type end
-  return http.header_lines(response.headers, response.type)
+local function header_lines(req, response)
+  if response.headers == nil and response.cookies == nil then return nil, response.type end
+  local lines, kind = http.header_lines(response.headers, response.type, response.cookies)
+  if not lines then error(("%s returned %s"):format(describe(req), kind), 0) end
+  return lines, kind
 end
 
 --- The write function of a stream.
@@ -156,7 +162,7 @@ local function stream_writer(req)
 end
 
 local function send_stream(req, response)
-  local lines, kind = header_lines(response)
+  local lines, kind = header_lines(req, response)
   local result = C.http_response_begin(req[POINTER], req[SERIAL], response.status, kind, lines,
     lines and #lines or 0, -1)
   if result ~= OK then return result end
@@ -170,7 +176,7 @@ local function send_whole(req, response)
   if type(body) ~= "string" then
     error("a response's body must be a string, not a " .. type(body), 0)
   end
-  local lines, kind = header_lines(response)
+  local lines, kind = header_lines(req, response)
   local result = C.http_response_send(req[POINTER], req[SERIAL], response.status, kind, lines,
     lines and #lines or 0, body, #body)
   return result -- and not as a tail call, which LuaJIT would not record
@@ -178,7 +184,11 @@ end
 
 local function send_file(req, response)
   local lines, kind, path = response.lines, response.type, response.file
-  if not lines then lines, kind = header_lines(response) end
+  if not lines then
+    lines, kind = header_lines(req, response)
+  elseif response.cookies then
+    lines = lines .. http.header_lines(nil, kind, response.cookies)
+  end
   local result = C.http_response_file(req[POINTER], req[SERIAL], response.root, path, #path, response.status,
     kind, lines, lines and #lines or 0)
   return result -- and not as a tail call, which LuaJIT would not record
@@ -200,7 +210,7 @@ local function send(req, response)
   end
   if result == OK or result == FULL or result == OVER then return end
   if result == BAD_STATUS then error("a response's status must be from 200 to 599", 0) end
-  if result == BAD_HEADER then error("a response header cannot be sent", 0) end
+  if result == BAD_HEADER then error(describe(req) .. " returned a header that cannot be sent", 0) end
   error("the response could not be sent (" .. tonumber(result) .. ")", 0)
 end
 
@@ -269,9 +279,6 @@ function dispatch.failed(slot, value, release)
   tasks[slot] = nil
   release(slot)
   if req then writers[req[SERIAL]] = nil end
-  if task.encoding then
-    fault = ("%s returned a table that JSON cannot say: %s"):format(describe(req), tostring(value))
-  end
   if not req then
     log.error("in Perigee itself: %s", traceback.text(fault))
     return
@@ -338,10 +345,8 @@ local function serve(task)
       C.http_response_send(pointer, serial, 200, TYPE_TEXT, nil, 0, value, #value)
       return
     elseif kind == "table" and not is_response(value) then
-      task.encoding = true
-      local text = encode(value)
-      task.encoding = false
-      C.http_response_send(pointer, serial, 200, TYPE_JSON, nil, 0, text, #text)
+      local result, problem = send_json(value, pointer, serial, JSON_DEPTH)
+      if not result then not_json(req, problem) end
       return
     end
   else

@@ -4,6 +4,7 @@
 ---     return http.text("made by hand", 200, { ["Set-Cookie"] = { "a=1", "b=2" } })
 ---     http.abort(404, "no such thing")
 local caller = require "perigee.caller"
+local cookie = require "perigee.cookie"
 local files = require "perigee.files"
 local json = require "perigee.json"
 local nearest = require "perigee.nearest"
@@ -17,13 +18,15 @@ local http = {}
 ---@field body string
 ---@field headers table<string, string|number|(string|number)[]>|nil
 ---@field stream fun(write: fun(data: string): true|nil, string|nil)|nil writes the body
+---@field cookies { identity: string, line: string }[]|nil see response:cookie
 ---@field file string|nil path of the file that is the body, below `root` if there is one
 ---@field root ffi.cdata*|nil struct http_file_root *
 ---@field missing perigee.Response|nil what is sent when there is no such file
 ---@field site perigee.Site|nil of app:static, which has an answer then
 ---@field folder string|nil the folder whose index the file is
 ---@field lines string|nil headers as lines, in the place of `headers`
-local response_mt = { __name = "perigee.response" }
+local methods = {}
+local response_mt = { __name = "perigee.response", __index = methods }
 
 --- An error that is an answer; what http.abort raises.
 ---@class perigee.HttpError
@@ -97,17 +100,16 @@ end
 ---@param value any
 ---@return perigee.Response # application/json
 function http.json(value, status, headers)
-  local ok, text = pcall(json.encode, value)
-  if not ok then caller.fail("http.json: %s", text) end
+  local text, problem = json.try_encode(value)
+  if problem then caller.fail("http.json: %s", problem) end
   return new("json", text, status, headers, TYPE_JSON)
 end
 
---- JSON that is text already.
----@param text string
----@param headers table|nil
+--- A body without a Content-Type of Perigee's: say one in the headers.
+---@param body string
 ---@return perigee.Response
-function http.raw_json(text, headers)
-  return new("json", text, 200, headers, TYPE_JSON)
+function http.raw(body, status, headers)
+  return new("raw", text_of("raw", body), status, headers, TYPE_NONE)
 end
 
 ---@param status number|nil 204
@@ -235,6 +237,48 @@ end
 --- What the route of a WebSocket returns: it has answered, and is over.
 http.UPGRADED = setmetatable({ status = 101, type = TYPE_NONE, body = "" }, response_mt)
 
+local function set_cookie(response, identity, line)
+  local list = response.cookies
+  if not list then
+    list = {}
+    response.cookies = list
+  end
+  for _, set in ipairs(list) do
+    if set.identity == identity then
+      set.line = line
+      return
+    end
+  end
+  list[#list + 1] = { identity = identity, line = line }
+end
+
+--- Sets a cookie, in the place of one of the same name, domain and path. Unless told otherwise it
+--- is for the whole site, over https only (secure), not for scripts (httponly), and not sent with
+--- other sites' posts (samesite "Lax"). Raises at the caller's place on what RFC 6265 does not
+--- allow, see perigee.cookie; does not yield.
+---@param name string
+---@param value string
+---@param options perigee.CookieOptions|nil
+---@return perigee.Response # itself
+function methods:cookie(name, value, options)
+  local line = cookie.line("response:cookie", name, value, options)
+  set_cookie(self, cookie.identity(name, options), line)
+  return self
+end
+
+--- Has the client forget a cookie; `options` are those that it was set with.
+---@param name string
+---@param options perigee.CookieOptions|nil
+---@return perigee.Response # itself
+function methods:delete_cookie(name, options)
+  local past = {}
+  if options ~= nil then caller.check(options, "table", "response:delete_cookie: the options") end
+  for key, value in pairs(options or {}) do past[key] = value end
+  past.max_age, past.expires = 0, 0
+  set_cookie(self, cookie.identity(name, options), cookie.line("response:delete_cookie", name, "", past))
+  return self
+end
+
 --- Raises an error that answers the request.
 ---@param status number 400 to 599
 ---@param message string|nil shown to the client; default the status's own words
@@ -277,44 +321,59 @@ end
 
 local function bad_header(name, value)
   local shown = type(value) == "string" and ("%q"):format(value):gsub("\\\n", "\\n") or tostring(value)
-  error(("response header %s: %s cannot be sent"):format(tostring(name), shown), 0)
+  return nil, ("response header %s: %s cannot be sent"):format(("%q"):format(tostring(name)), shown)
 end
 
+--- A header line; or nil and what is wrong.
 local function header_line(name, value)
   local kind = type(value)
   if kind == "number" then
     value = tostring(value)
   elseif kind ~= "string" then
-    bad_header(name, value)
+    return bad_header(name, value)
   end
   if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+.^_`|~-]+$") or value:find("[%z\r\n]") then
-    bad_header(name, value)
+    return bad_header(name, value)
   end
   return name .. ": " .. value .. "\r\n"
 end
 
+--- Adds the lines of one header. Returns nothing, or what is wrong.
+local function add_lines(lines, name, value)
+  local line, problem
+  if type(value) ~= "table" then
+    line, problem = header_line(name, value)
+    lines[#lines + 1] = line
+    return problem
+  end
+  for _, each in ipairs(value) do
+    line, problem = header_line(name, each)
+    if problem then return problem end
+    lines[#lines + 1] = line
+  end
+end
+
 local own = { ["content-length"] = true, connection = true, date = true, ["transfer-encoding"] = true }
 
---- Headers as lines, and the type that is left to send. Raises on what HTTP does not allow and
---- on headers that are Perigee's own.
----@param headers table<string, any>
+--- Headers and cookies as lines, and the type that is left to send.
+---@param headers table<string, any>|nil
 ---@param kind number a response's type
----@return string lines, number kind
-function http.header_lines(headers, kind)
+---@param cookies { line: string }[]|nil
+---@return string|nil lines # or nil, and what HTTP does not allow or is Perigee's own to set
+---@return number|string kind
+function http.header_lines(headers, kind, cookies)
   local lines = {}
-  for name, value in pairs(headers) do
+  for name, value in pairs(headers or {}) do
     local lower = tostring(name):lower()
     local upgrades = lower == "connection" and value == "Upgrade" -- goes with 426
     if own[lower] and not upgrades then
-      error(("response header %s: Perigee sets it itself"):format(name), 0)
+      return nil, ("response header %s: Perigee sets it itself"):format(name)
     end
     if lower == "content-type" then kind = TYPE_NONE end
-    if type(value) == "table" then
-      for _, each in ipairs(value) do lines[#lines + 1] = header_line(name, each) end
-    else
-      lines[#lines + 1] = header_line(name, value)
-    end
+    local problem = add_lines(lines, name, value)
+    if problem then return nil, problem end
   end
+  for _, set in ipairs(cookies or {}) do lines[#lines + 1] = "Set-Cookie: " .. set.line .. "\r\n" end
   return table.concat(lines), kind
 end
 

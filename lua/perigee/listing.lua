@@ -52,14 +52,15 @@ local function page(title, entries, truncated, is_top)
 end
 
 local function as_json(entries)
-  local list = {}
+  local list = json.array()
   for i, entry in ipairs(entries) do
-    list[i] = { name = entry.name, type = entry.folder and "directory" or "file",
+    -- JSON has no bytes: a name that is no UTF-8 is shown as its URL has it.
+    local name = json.try_encode(entry.name) and entry.name or files.escape(entry.name)
+    list[i] = { name = name, type = entry.folder and "directory" or "file",
       size = not entry.folder and entry.size or nil,
       modified = os.date("!%Y-%m-%dT%H:%M:%SZ", entry.modified) }
   end
-  if #list == 0 then return "[]" end
-  return json.encode(list)
+  return list
 end
 
 --- The listing of a folder of a site; nil when there is no such folder. Does not yield.
@@ -73,7 +74,7 @@ function listing.answer(site, req, folder)
   local headers = { Vary = "Accept", ["Cache-Control"] = "no-cache" }
   local accept = req.headers.accept or ""
   if accept:find("application/json", 1, true) and not accept:find("text/html", 1, true) then
-    return http.raw_json(as_json(entries), headers)
+    return http.json(as_json(entries), 200, headers)
   end
   local title = escape_html(site.prefix .. folder)
   return http.html(page(title, entries, truncated, folder == ""), 200, headers)

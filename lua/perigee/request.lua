@@ -117,19 +117,21 @@ function methods:header_all(name)
   return list
 end
 
+local name_box, value_box = ffi.new "const char *[1]", ffi.new "const char *[1]"
+local name_size_box, value_size_box = ffi.new "size_t[1]", ffi.new "size_t[1]"
+
 --- All headers in the order they came.
 ---@return { name: string, value: string }[]|nil
 ---@return string|nil # "request is over"
 function methods:all_headers()
   if not alive(self) then return nil, OVER end
   local list = {}
-  local name, value = ffi.new("const char *[1]"), ffi.new("const char *[1]")
-  local name_size, value_size = ffi.new("size_t[1]"), ffi.new("size_t[1]")
   local index = 0
-  while C.http_request_header_at(self[POINTER], self[SERIAL], index, name, name_size, value,
-      value_size) == 1 do
+  while C.http_request_header_at(self[POINTER], self[SERIAL], index, name_box, name_size_box, value_box,
+      value_size_box) == 1 do
     index = index + 1
-    list[index] = { name = ffi_string(name[0], name_size[0]), value = ffi_string(value[0], value_size[0]) }
+    list[index] = { name = ffi_string(name_box[0], name_size_box[0]),
+      value = ffi_string(value_box[0], value_size_box[0]) }
   end
   return list
 end

@@ -23,7 +23,6 @@ local scheduler = {
 ---@field serial number of the request it serves, 0 for none
 ---@field parked boolean
 ---@field cancelled any the error every wait raises from now on
----@field encoding boolean|nil while what the handler returned is made into JSON
 ---@field sleep table|nil its entry in the heap of sleepers
 ---@field failed fun(value: any)|nil called when the coroutine dies of an error; default: logged
 

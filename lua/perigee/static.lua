@@ -78,8 +78,8 @@ local function headers_of(options)
   headers["Cache-Control"] = headers["Cache-Control"]
     or files.cache_control("app:static", options.max_age, options.immutable)
   if not next(headers) then return nil end
-  local ok, message = pcall(http.header_lines, headers, TYPE_FILE)
-  if not ok then caller.fail("app:static: %s", message) end
+  local lines, message = http.header_lines(headers, TYPE_FILE)
+  if not lines then caller.fail("app:static: %s", message) end
   return headers
 end
 

@@ -47,6 +47,9 @@ static const struct http_config config = {
 	.write_timeout = 1000,
 	.connection_limit = 10,
 	.write_buffer_limit = 1024,
+	.compress = 1,
+	.compress_level = 1,
+	.compress_minimum = 4,
 };
 
 static void look(const char *text, size_t size)

@@ -104,6 +104,13 @@ function fake.C.http_request_ip(pointer, serial)
   return of(pointer).ip
 end
 
+function fake.send_json(value, pointer, serial)
+  local json = require "perigee.json"
+  local text, problem = json.try_encode(value)
+  if not text then return nil, problem end
+  return fake.C.http_response_send(pointer, serial, 200, 3, nil, 0, text, #text)
+end
+
 local function record(call)
   fake.sent[#fake.sent + 1] = call
   return fake.result

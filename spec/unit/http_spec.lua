@@ -9,6 +9,7 @@ describe("perigee.http", function()
     assert.equal("5", http.html(5).body)
     assert.equal('{"a":1}', http.json({ a = 1 }).body)
     assert.equal(204, http.empty().status)
+    assert.same({ "\0\1", 0 }, { http.raw("\0\1").body, http.raw("").type })
     local redirect = http.redirect("/there", nil, { ["X-A"] = "1" })
     assert.same({ 302, { Location = "/there", ["X-A"] = "1" } }, { redirect.status, redirect.headers })
     assert.equal("404 Not Found\n", http.plain_error(404).body)
@@ -35,11 +36,72 @@ describe("perigee.http", function()
     ["no text"] = { A = {} , B = true }, ["a length"] = { ["Content-length"] = "1" },
   } do
     it("refuses a header with " .. name, function()
-      assert.has_error(function() http.header_lines(headers, 1) end)
+      local lines, problem = http.header_lines(headers, 1)
+      assert.is_nil(lines)
+      assert.truthy(problem:find "^response header ", problem)
     end)
   end
 
+  local cookies = {
+    ["a=1; Path=/; Secure; HttpOnly; SameSite=Lax"] = { "a", "1" },
+    ["a=; Path=/; Secure; HttpOnly; SameSite=Lax"] = { "a", "" },
+    ['a="x"; Path=/; Secure; HttpOnly; SameSite=Lax'] = { "a", '"x"' },
+    ["a=1; Path=/b; Domain=example.org; Max-Age=60; Expires=Sat, 01 Jan 2000 00:00:00 GMT; SameSite=Strict"] =
+      { "a", "1", { path = "/b", domain = ".example.org", max_age = 60, expires = 946684800, secure = false,
+        httponly = false, samesite = "strict" } },
+    ["a=1; Path=/; Secure; HttpOnly; SameSite=None; Partitioned"] =
+      { "a", "1", { samesite = "None", partitioned = true } },
+    ["__Host-a=1; Path=/; Secure; HttpOnly; SameSite=Lax"] = { "__Host-a", "1" },
+    ["__Secure-a=1; Path=/b; Domain=x; Secure; HttpOnly; SameSite=Lax"] =
+      { "__Secure-a", "1", { path = "/b", domain = "x" } },
+  }
+  for line, arguments in pairs(cookies) do
+    it("sets " .. line, function()
+      local lines = http.header_lines(nil, 1, http.text(""):cookie(unpack(arguments)).cookies)
+      assert.equal("Set-Cookie: " .. line .. "\r\n", lines)
+    end)
+  end
+
+  it("sets several cookies, each once, and deletes them", function()
+    local headers = {}
+    local response = http.text("", 200, headers):cookie("a", "1"):cookie("b", "2"):cookie("a", "3")
+      :cookie("a", "4", { path = "/x" }):delete_cookie("b")
+    local lines = http.header_lines(response.headers, 1, response.cookies)
+    assert.equal("Set-Cookie: a=3; Path=/; Secure; HttpOnly; SameSite=Lax\r\n"
+      .. "Set-Cookie: b=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure; HttpOnly; "
+      .. "SameSite=Lax\r\n"
+      .. "Set-Cookie: a=4; Path=/x; Secure; HttpOnly; SameSite=Lax\r\n", lines)
+    assert.same({}, headers)
+  end)
+
+  local function cookie(...)
+    local arguments = { ... }
+    return function() http.text(""):cookie(unpack(arguments)) end
+  end
   local wrong = {
+    ["cannot be a cookie's name"] = cookie("a b", "1"),
+    ["response:cookie: the name must be a string"] = cookie(1, "1"),
+    ["response:cookie: the value must be a string, not a number"] = cookie("a", 1),
+    ["the value of blank has"] = cookie("blank", "a b"), ["the value of comma has"] = cookie("comma", "a,b"),
+    ["the value of line has"] = cookie("line", "a\r\nB: c"), ["the value of nul has"] = cookie("nul", "a\0"),
+    ["the value of semicolon has"] = cookie("semicolon", "a;b"),
+    ["the value of slash has"] = cookie("slash", "\\"),
+    ["the value of quote has"] = cookie("quote", 'a"b'), ["the value of half has"] = cookie("half", '"a'),
+    ["the value of utf8 has"] = cookie("utf8", "é"),
+    ["long has more than 4096 bytes"] = cookie("long", ("x"):rep(4093)),
+    ["unknown option 'htponly'; did you mean 'httponly'"] = cookie("a", "", { htponly = true }),
+    ["max_age must be a number"] = cookie("a", "", { max_age = "1" }),
+    ["max_age must be a whole number"] = cookie("a", "", { max_age = 1.5 }),
+    ["expires must be a time"] = cookie("a", "", { expires = -1 }),
+    ["domain must be a host name"] = cookie("a", "", { domain = "x;y" }),
+    ["path must begin with"] = cookie("a", "", { path = "/;x" }),
+    ["samesite must be"] = cookie("a", "", { samesite = "Loose" }),
+    ['samesite "None" needs secure'] = cookie("a", "", { samesite = "None", secure = false }),
+    ["partitioned needs secure"] = cookie("a", "", { partitioned = true, secure = false }),
+    ["__Secure- needs secure"] = cookie("__secure-a", "", { secure = false }),
+    ["__Host- needs secure"] = cookie("__Host-a", "", { secure = false }),
+    ["__Host- allows no domain"] = cookie("__Host-a", "", { domain = "x" }),
+    ['no path but "/"'] = cookie("__Host-b", "", { path = "/x" }),
     ["the body must be a string, not a table"] = function() http.text({}) end,
     ["the body must be a string, not nil"] = function() http.html() end,
     ["the status must be a whole number from 200 to 599, not 99"] = function() http.text("", 99) end,

@@ -124,7 +124,7 @@ describe("a request", function()
     assert.is_false(ok)
     assert.is_true(http.is_error(problem))
     assert.equal(400, problem.status)
-    assert.truthy(problem.message:find("character 6", 1, true), problem.message)
+    assert.truthy(problem.message:find("line 1, column 6", 1, true), problem.message)
   end)
 
   it("names its parameters", function()

@@ -1,6 +1,5 @@
 --- The modules that need one paragraph each.
 local cpus = require "perigee.cpus"
-local json = require "perigee.json"
 local nearest = require "perigee.nearest"
 local record = require "perigee.record"
 local traceback = require "perigee.traceback"
@@ -37,16 +36,6 @@ describe("percent-decoding", function()
     assert.equal("a b c", urlencoded.decode("a%20b+c", true))
     assert.equal("%41", urlencoded.decode("%2541"))
     assert.equal("/\255", urlencoded.decode("%2F%fF"))
-  end)
-end)
-
-describe("json", function()
-  it("encodes and decodes", function()
-    assert.equal('{"a":[1,2.5,"x"]}', json.encode({ a = { 1, 2.5, "x" } }))
-    assert.same({ a = { b = json.null } }, json.decode('{"a":{"b":null}}'))
-    local value, message = json.decode("{")
-    assert.is_nil(value)
-    assert.truthy(message:find("character 2", 1, true), message)
   end)
 end)
 
