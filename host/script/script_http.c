@@ -36,6 +36,8 @@ const void *const script_ffi_functions[] = {
 	(const void *)shm_value_get_double,
 	(const void *)shm_value_set_double,
 	(const void *)shm_value_add_double,
+	(const void *)shm_lease_take,
+	(const void *)shm_lease_release,
 	(const void *)shm_region_reserve,
 	(const void *)shm_last_error,
 	(const void *)script_timer_set,

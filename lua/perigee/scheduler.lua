@@ -35,7 +35,8 @@ function cancelled_mt.__tostring(self) return "cancelled: " .. self.reason end
 
 local clock          -- { now() → ms, timer_set(delay ms), wake_soon() }
 local by_request = {} -- serial → task, while it is parked
-local heap = {}      -- sleepers, { deadline, task }, earliest first; stale when not task.sleep
+local heap = {}      -- sleepers, { deadline, task, due }, earliest first; stale when not task.sleep
+local stale_count = 0 -- entries of the heap that nobody waits for any more
 local ready = {}     -- woken tasks: task, ok, value, task, ok, value …
 local ready_count = 0
 
@@ -145,8 +146,21 @@ function scheduler.ready()
   for i = 1, count, 3 do resume(list[i], list[i + 1], list[i + 2]) end
 end
 
+local STALE_LIMIT = 64 -- entries; with more than that, and half of the heap, it is made anew
+
+--- Leaves only what somebody waits for. A sorted list is a heap.
+local function heap_clean()
+  local kept = {}
+  for _, entry in ipairs(heap) do
+    if entry[2].sleep == entry then kept[#kept + 1] = entry end
+  end
+  table.sort(kept, function(a, b) return a[1] < b[1] end)
+  heap, stale_count = kept, 0
+end
+
 --- Puts an entry into the heap.
 local function heap_push(entry)
+  if stale_count > STALE_LIMIT and stale_count * 2 > #heap then heap_clean() end
   local i = #heap + 1
   while i > 1 do
     local parent = floor(i / 2)
@@ -177,21 +191,59 @@ local function heap_pop()
   return first
 end
 
---- Waits. Yields.
----@param seconds number 0 or more; fractions count to the millisecond
-function scheduler.sleep(seconds)
-  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
-    caller.fail("perigee.sleep: seconds must be a number, 0 or more, not %s", tostring(seconds))
-  end
-  local task = scheduler.current
-  if not task then return scheduler.park() end -- which says what is wrong
+--- Has a task resumed after a time, if it still waits then.
+local function set_alarm(task, seconds)
   local delay = seconds * 1000
-  local entry = { clock.now() + delay, task }
+  local entry = { clock.now() + delay, task, false }
   task.sleep = entry
   heap_push(entry)
   if heap[1] == entry then clock.timer_set(delay) end
+  return entry
+end
+
+local function check_seconds(what, seconds)
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
+    caller.fail("%s: seconds must be a number, 0 or more, not %s", what, tostring(seconds))
+  end
+end
+
+--- Waits. Yields.
+---@param seconds number 0 or more; fractions count to the millisecond
+function scheduler.sleep(seconds)
+  check_seconds("perigee.sleep", seconds)
+  local task = scheduler.current
+  if not task then return scheduler.park() end -- which says what is wrong
+  set_alarm(task, seconds)
   scheduler.park()
   task.sleep = nil
+end
+
+--- Parks the running task until it is woken or a time is over. Yields; raises when it is cancelled.
+---@param seconds number|nil nil for as long as it takes
+---@param what string for messages: "task:join"
+---@return boolean # false when the time is over
+---@return any # what wake was given
+function scheduler.park_for(seconds, what)
+  if seconds == nil then return true, scheduler.park() end
+  check_seconds(what, seconds)
+  local task = scheduler.current
+  if not task then return true, scheduler.park() end -- which says what is wrong
+  local entry = set_alarm(task, seconds)
+  local value = scheduler.park()
+  task.sleep = nil
+  if entry[3] then return false end
+  stale_count = stale_count + 1
+  return true, value
+end
+
+--- The scheduler's clock.
+---@return number # milliseconds, monotonic, the same in all processes
+function scheduler.now()
+  return clock.now()
+end
+
+local function forget_stale()
+  stale_count = math.max(0, stale_count - 1)
 end
 
 --- Resumes the sleepers whose time has come. Called from C, by the timer.
@@ -202,11 +254,17 @@ function scheduler.tick()
     local task = entry[2]
     if task.parked and task.sleep == entry then
       task.parked = false
+      entry[3] = true
       resume(task, true)
+    else
+      forget_stale()
     end
   end
   -- what nobody waits for any more need not wake us
-  while heap[1] and heap[1][2].sleep ~= heap[1] do heap_pop() end
+  while heap[1] and heap[1][2].sleep ~= heap[1] do
+    heap_pop()
+    forget_stale()
+  end
   if heap[1] then clock.timer_set(math.max(0, heap[1][1] - clock.now())) end
 end
 

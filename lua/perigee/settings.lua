@@ -32,6 +32,13 @@ settings.list = {
     help = "config script; default perigee.conf.lua beside the app" },
   { name = "mode", type = "enum", default = "production", values = { "production", "development" },
     help = "development shows errors to the client" },
+  { name = "strict_slashes", type = "enum", default = "false", values = { "false", "true", "redirect" },
+    help = "whether a '/' at a path's end counts; redirect: to the route's own form" },
+  { name = "error_format", type = "enum", default = "auto", values = { "auto", "html", "json", "text" },
+    help = "of error answers; auto: by the request's Accept" },
+  { name = "access_log", type = "enum", default = "auto",
+    values = { "auto", "off", "common", "combined", "json" },
+    help = "a line for each request; auto: off in production, combined in development" },
   { name = "reuse_port", type = "bool", default = true,
     help = "a socket of its own for each worker (SO_REUSEPORT)" },
   { name = "backlog", type = "int", default = 4096, least = 1, most = 65535,
@@ -145,7 +152,7 @@ end
 
 function normalise.enum(setting, written)
   for _, value in ipairs(setting.values) do
-    if written == value then return value end
+    if tostring(written) == value then return value end -- false and true may be among them
   end
   return nil, "one of " .. table.concat(setting.values, ", ")
     .. nearest.hint(tostring(written), setting.values)

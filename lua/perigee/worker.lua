@@ -42,13 +42,27 @@ function worker.before_start(block)
   listeners.run(app.listeners, "before_server_start", app)
 end
 
-local function runner(name)
-  return function() listeners.run(boot.app.listeners, name, boot.app) end
+local function run(name)
+  listeners.run(boot.app.listeners, name, boot.app)
 end
 
---- Each runs the hooks of its name; yields when one does.
-worker.after_start = runner("after_server_start")
-worker.before_stop = runner("before_server_stop")
-worker.after_stop = runner("after_server_stop")
+--- Runs after_server_start, then starts what runs in the background, whether or not that raised.
+function worker.after_start()
+  local ok, problem = pcall(run, "after_server_start")
+  boot.app.background:start(boot.app)
+  if not ok then error(problem, 0) end
+end
+
+--- Runs before_server_stop, then ends what runs in the background, whether or not that raised.
+function worker.before_stop()
+  local ok, problem = pcall(run, "before_server_stop")
+  boot.app.background:stop()
+  if not ok then error(problem, 0) end
+end
+
+--- Runs after_server_stop.
+function worker.after_stop()
+  run("after_server_stop")
+end
 
 return worker
