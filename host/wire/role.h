@@ -13,6 +13,7 @@ enum wire_role {
 	WIRE_ROLE_GUARDIAN, /* forked by the manager before anything else */
 	WIRE_ROLE_ZYGOTE,   /* exec'd by the manager, one per generation */
 	WIRE_ROLE_WORKER,   /* forked by a zygote */
+	WIRE_ROLE_SHEPHERD, /* exec'd by a worker, one for each command that it starts */
 	WIRE_ROLE_COUNT
 };
 
@@ -29,6 +30,8 @@ int wire_role_parse(int argc, char **argv);
 #define WIRE_FD_SLOTS   5 /* zygote: memfd with the slots table, see shm/slots.h */
 #define WIRE_FD_REGION  6 /* zygote: memfd with the shared objects, see shm/region.h */
 #define WIRE_FD_END     7 /* one past the last */
+
+#define WIRE_FD_SHEPHERD 3 /* shepherd: stream socket to its worker; it has none of the above */
 
 /* Environment that Perigee reads. Settings are PERIGEE_<NAME>, see lua/perigee/settings.lua. */
 #define WIRE_ENV_LUA_PATH                                                                          \

@@ -6,6 +6,7 @@ local app = require "perigee.app"
 local blueprint = require "perigee.blueprint"
 local json = require "perigee.json"
 local log = require "perigee.log"
+local process = require "perigee.process"
 local scheduler = require "perigee.scheduler"
 local shared = require "perigee.shared"
 local task = require "perigee.task"
@@ -22,6 +23,8 @@ local perigee = {
   timeout = task.timeout,
   --- Waits: perigee.sleep(seconds). Yields.
   sleep = scheduler.sleep,
+  --- Child processes: perigee.process.start(argv, options), perigee.process.run(argv, options).
+  process = process,
   shared = shared,
   json = json,
   log = log,

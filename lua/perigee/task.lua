@@ -3,6 +3,7 @@
 ---     local a, b = perigee.spawn(fetch, "a"), perigee.spawn(fetch, "b")
 ---     local ok, text = a:join(2)
 local caller = require "perigee.caller"
+local latch = require "perigee.latch"
 local log = require "perigee.log"
 local scheduler = require "perigee.scheduler"
 local traceback = require "perigee.traceback"
@@ -21,11 +22,8 @@ end
 
 --- Keeps how a function ended, and tells who waits for it.
 local function finish(self, ok, ...)
-  self.done, self.ok = true, ok
-  self.results = pack(...)
-  local awaited = next(self.waiters) ~= nil
-  for waiter in pairs(self.waiters) do scheduler.wake(waiter) end
-  self.waiters = {}
+  self.ok, self.results = ok, pack(...)
+  local awaited = self.done:open()
   local problem = ...
   if ok or awaited or self.joined or scheduler.is_cancelled(traceback.unwrap(problem)) then return end
   log.error("in the task %smade at %s: %s", self.name and "'" .. self.name .. "' " or "", self.place,
@@ -43,7 +41,7 @@ end
 function task.start(fn, fields, ...)
   local self = fields or {}
   self.place = self.place or caller.place()
-  self.done, self.waiters = false, {}
+  self.done = latch.new()
   setmetatable(self, task_mt)
   scheduler.spawn(function(...)
     self.task = scheduler.current
@@ -62,25 +60,15 @@ function task.spawn(fn, ...)
   return task.start(fn, nil, ...)
 end
 
---- Waits until a task is done. Returns false when the time is over first.
-local function await(self, seconds)
-  if self.done then return true end
-  local waiter = scheduler.current
-  if waiter == self.task then caller.fail("task:join: a task cannot wait for itself") end
-  if waiter then self.waiters[waiter] = true end
-  local woken = scheduler.park_for(seconds, "task:join")
-  if not woken then self.waiters[waiter] = nil end
-  return self.done
-end
-
 --- Waits for the task's end. Yields.
 ---@param timeout number|nil seconds; nil for as long as it takes
 ---@return true|nil # then what the function returned
 ---@return any # or why not: a message
 ---@return any # with it "timeout", "cancelled" or "error"
 function methods:join(timeout)
+  if scheduler.current == self.task then caller.fail("task:join: a task cannot wait for itself") end
   self.joined = true
-  if not await(self, timeout) then
+  if not self.done:wait(timeout, "task:join") then
     self.joined = false
     return nil, ("it is not done after %g s"):format(timeout), "timeout"
   end
@@ -92,12 +80,12 @@ end
 --- Ends the task: what it waits for, now and later, raises an error. Does not yield.
 ---@param reason string|nil
 function methods:cancel(reason)
-  if not self.done then scheduler.cancel(self.task, reason or "the task was cancelled") end
+  if not self.done.is_open then scheduler.cancel(self.task, reason or "the task was cancelled") end
 end
 
 ---@return boolean
 function methods:is_done()
-  return self.done
+  return self.done.is_open
 end
 
 --- Runs `fn(...)` and gives it a time, after which it is cancelled. Errors of it are raised here.
@@ -111,7 +99,7 @@ function task.timeout(seconds, fn, ...)
   caller.check(seconds, "number", "perigee.timeout: the seconds")
   caller.check(fn, "function", "perigee.timeout: the function")
   local inner = task.start(fn, { joined = true }, ...)
-  local ok, done = pcall(await, inner, seconds)
+  local ok, done = pcall(inner.done.wait, inner.done, seconds, "perigee.timeout")
   if not ok or not done then inner:cancel("perigee.timeout: the time is over") end
   if not ok then error(done, 0) end -- the caller is cancelled itself
   if not done then return nil, ("timed out after %g s"):format(seconds), "timeout" end
