@@ -73,6 +73,10 @@ int http_request_header_at(const struct http_request *request, uint64_t serial, 
 /* The client's address as text ("127.0.0.1", "::1", "unix:"); NULL when the request is over. */
 const char *http_request_ip(const struct http_request *request, uint64_t serial);
 
+/* What the ids of requests that came without one begin with, as the access log shows them:
+ * "PREFIX-SERIAL", the serial in hexadecimal. Up to 39 bytes; copied. */
+void http_request_id_prefix(const char *prefix);
+
 /*
  * Answers at once with the whole body. `headers` is "Name: value\r\n" lines, checked here; Date,
  * Content-Length and Connection are Perigee's own. HEAD, 204 and 304 send no body.

@@ -14,6 +14,7 @@
 
 #include "http/connection.h"
 #include "http/export.h"
+#include "http/server_state.h"
 
 #define SLAB_COUNT  16   /* exchanges taken from malloc at once */
 #define KEPT_COUNT  64   /* free exchanges that keep their buffers */
@@ -86,6 +87,8 @@ static void drop_fields(struct http_exchange *exchange)
 
 void http_exchange_reset(struct http_exchange *exchange)
 {
+	if (exchange->connection->server->access != NULL)
+		http_access_end(exchange);
 	exchange->view.serial = ++pool.serial;
 	exchange->view.state = 0;
 	trim(&exchange->head, KEPT_BUFFER);
@@ -101,6 +104,8 @@ void http_exchange_free(struct http_exchange *exchange)
 {
 	bool keep = pool.free_count < KEPT_COUNT;
 
+	if (exchange->connection->server->access != NULL)
+		http_access_end(exchange);
 	exchange->view.serial = ++pool.serial;
 	exchange->view.state = 0;
 	exchange->connection = NULL;
@@ -188,16 +193,18 @@ static void write_ip(int fd, char ip[HTTP_IP_SIZE])
 			ip, HTTP_IP_SIZE, "%s", peer.any.sa_family == AF_UNIX ? "unix:" : "");
 }
 
+const char *http_exchange_ip(struct http_exchange *exchange)
+{
+	if (exchange->ip[0] == '\0')
+		write_ip(exchange->connection->fd, exchange->ip);
+	return exchange->ip;
+}
+
 HTTP_EXPORT const char *http_request_ip(const struct http_request *request, uint64_t serial)
 {
 	const struct http_exchange *exchange = check(request, serial);
-	struct http_exchange *writable;
 
-	if (exchange == NULL)
-		return NULL;
 	/* The view is const for the caller; the exchange behind it is ours. */
-	writable = (struct http_exchange *)(uintptr_t)exchange;
-	if (exchange->ip[0] == '\0')
-		write_ip(exchange->connection->fd, writable->ip);
-	return exchange->ip;
+	return exchange == NULL ? NULL
+				: http_exchange_ip((struct http_exchange *)(uintptr_t)exchange);
 }

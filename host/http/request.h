@@ -85,11 +85,14 @@ struct http_exchange {
 	bool client_closes;    /* it does not want to keep the connection */
 
 	/* Answering; see response.c. */
-	bool keep_alive; /* the connection outlives this exchange, as far as this one knows */
-	bool is_head;    /* HEAD: answers have no body */
-	bool full;       /* HTTP_FULL was said, on_writable is owed */
-	uint8_t framing; /* enum http_framing */
-	uint64_t owed;   /* body bytes that are announced and not written */
+	bool keep_alive;  /* the connection outlives this exchange, as far as this one knows */
+	bool is_head;     /* HEAD: answers have no body */
+	bool full;        /* HTTP_FULL was said, on_writable is owed */
+	uint8_t framing;  /* enum http_framing */
+	uint64_t owed;    /* body bytes that are announced and not written */
+	int status;       /* of the answer; 0 before */
+	uint64_t sent;    /* body bytes of the answer */
+	uint64_t started; /* for the access log: uv_hrtime when the handler got it; 0 before */
 
 	struct arena arena; /* the decoded path */
 	char ip[HTTP_IP_SIZE];
@@ -97,6 +100,9 @@ struct http_exchange {
 
 /* An exchange for `connection`, or NULL when memory is out. */
 struct http_exchange *http_exchange_new(struct http_connection *connection);
+
+/* The client's address as text, looked up when it is first asked for. */
+const char *http_exchange_ip(struct http_exchange *exchange);
 
 /* Ends the request: its serial is over. The exchange is ready for the next of its connection. */
 void http_exchange_reset(struct http_exchange *exchange);

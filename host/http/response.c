@@ -218,6 +218,8 @@ static void plan_head(struct http_exchange *exchange, int64_t length, struct hea
 		head->closes = true;
 	exchange->keep_alive = !head->closes;
 	exchange->framing = (uint8_t)head->framing;
+	exchange->status = head->status;
+	exchange->sent = head->framing == HTTP_FRAMING_LENGTH ? head->length : 0;
 }
 
 /* ---- Moving on ----------------------------------------------------------------------------- */
@@ -357,6 +359,8 @@ HTTP_EXPORT int http_response_write(
 		return HTTP_BAD_STATE;
 	if (size == 0)
 		return result_of(exchange);
+	if (exchange->framing == HTTP_FRAMING_CHUNKED || exchange->framing == HTTP_FRAMING_CLOSE)
+		exchange->sent += size;
 	switch ((enum http_framing)exchange->framing) {
 	case HTTP_FRAMING_NONE:
 		break;
@@ -380,6 +384,7 @@ HTTP_EXPORT int http_response_write(
 static void break_off(struct http_exchange *exchange)
 {
 	exchange->keep_alive = false;
+	exchange->sent -= exchange->framing == HTTP_FRAMING_LENGTH ? exchange->owed : 0;
 	exchange->connection->closing = HTTP_CLOSING_PLAIN;
 	if (exchange->framing == HTTP_FRAMING_CLOSE)
 		exchange->connection->closing = HTTP_CLOSING_RESET;

@@ -16,6 +16,13 @@
 
 struct http_server;
 
+enum http_access_format {
+	HTTP_ACCESS_OFF = 0,
+	HTTP_ACCESS_COMMON,
+	HTTP_ACCESS_COMBINED,
+	HTTP_ACCESS_JSON
+};
+
 /* Limits and timeouts; the names are those of the settings. Sizes in bytes, times in ms. */
 struct http_config {
 	uint32_t request_line_limit; /* 8 KiB; more is 414 */
@@ -29,6 +36,7 @@ struct http_config {
 	uint32_t write_timeout;      /* 60 s without the client taking a byte: closed */
 	uint32_t connection_limit;   /* connections at once; above it accepting pauses */
 	uint32_t write_buffer_limit; /* 64 KiB waiting to be taken before HTTP_FULL */
+	int access_log;              /* enum http_access_format */
 };
 
 /* Why a request ended before its handler answered. */

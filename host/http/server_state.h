@@ -8,6 +8,7 @@
 #define PERIGEE_HTTP_SERVER_STATE_H
 
 #include "base/list.h"
+#include "http/access_log.h"
 #include "http/connection.h"
 #include "http/date.h"
 #include "http/handover.h"
@@ -37,6 +38,7 @@ struct http_server {
 	char *input;             /* HTTP_INPUT_SIZE bytes: what was read last */
 	struct http_batch batch; /* answers of the read event in progress */
 	struct http_date date;
+	struct http_access *access; /* NULL: requests are not logged */
 
 	struct http_listeners listeners;
 	struct http_handover handover;

@@ -78,8 +78,8 @@ static void signal_below(pid_t pid, int number, int depth)
 	while ((entry = readdir(tasks)) != NULL) {
 		if (entry->d_name[0] == '.')
 			continue;
-		(void)snprintf(path, sizeof path, "/proc/%d/task/%.20s/children", (int)pid,
-			entry->d_name);
+		(void)snprintf(
+			path, sizeof path, "/proc/%d/task/%.20s/children", (int)pid, entry->d_name);
 		signal_listed(path, number, depth);
 	}
 	(void)closedir(tasks);

@@ -24,6 +24,7 @@ const void *const script_ffi_functions[] = {
 	(const void *)http_request_header,
 	(const void *)http_request_header_at,
 	(const void *)http_request_ip,
+	(const void *)http_request_id_prefix,
 	(const void *)http_response_send,
 	(const void *)http_response_begin,
 	(const void *)http_response_write,

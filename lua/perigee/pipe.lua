@@ -31,9 +31,20 @@ local function open(ours)
   return nil, problem, name
 end
 
+--- What our end is, apart from the object users hold: `inbox` is all that callbacks refer to, so
+--- that an object nobody holds any more can be collected, and its `guard` closes the handle.
+local function new(handle, mt)
+  local inbox = { closed = false }
+  local guard = newproxy(true)
+  getmetatable(guard).__gc = function()
+    if not inbox.closed then handle:close() end
+  end
+  return setmetatable({ handle = handle, inbox = inbox, guard = guard, reading = false, rest = "" }, mt)
+end
+
 local function close(self)
-  if not self.closed then
-    self.closed = true
+  if not self.inbox.closed then
+    self.inbox.closed = true
     self.handle:close()
   end
 end
@@ -41,7 +52,6 @@ end
 -- ── Reading ──────────────────────────────────────────────────────────────────────────────────
 
 ---@class perigee.Reader
----@field closed boolean
 local reader = {}
 local reader_mt = { __name = "perigee.process.reader", __index = reader }
 
@@ -50,23 +60,29 @@ local reader_mt = { __name = "perigee.process.reader", __index = reader }
 function pipe.reader()
   local handle, fd, code = open "read"
   if not handle then return nil, fd, code end
-  return setmetatable({ handle = handle, closed = false, reading = false, rest = "" }, reader_mt), fd
+  return new(handle, reader_mt), fd
 end
 
 --- Asks the loop for one chunk; nothing more is taken out of the pipe before it is asked again.
-local function read_chunk(self)
-  local task = scheduler.current
-  local chunk, problem, done
-  self.handle:read_start(function(err, data)
-    self.handle:read_stop()
-    chunk, problem, done = data, err, true
+local function start_reading(handle, inbox, task)
+  handle:read_start(function(problem, data)
+    handle:read_stop()
+    inbox.chunk, inbox.problem, inbox.done = data, problem, true
     if task then scheduler.wake(task) end
   end)
+end
+
+local function read_chunk(self)
+  local inbox = self.inbox
+  inbox.done = false
+  start_reading(self.handle, inbox, scheduler.current)
   self.reading = true
   local ok, raised = pcall(scheduler.park)
   self.reading = false
+  local chunk, problem = inbox.chunk, inbox.problem
+  inbox.chunk, inbox.problem = nil, nil
   if not ok then
-    if not done and not self.closed then self.handle:read_stop() end
+    if not inbox.done and not inbox.closed then self.handle:read_stop() end
     if chunk then self.rest = self.rest .. chunk end
     error(raised, 0)
   end
@@ -85,7 +101,7 @@ function reader:read()
     self.rest = ""
     return rest
   end
-  if self.closed then return nil end
+  if self.inbox.closed then return nil end
   return read_chunk(self)
 end
 
@@ -142,7 +158,6 @@ end
 -- ── Writing ──────────────────────────────────────────────────────────────────────────────────
 
 ---@class perigee.Writer
----@field closed boolean
 local writer = {}
 local writer_mt = { __name = "perigee.process.writer", __index = writer }
 
@@ -151,7 +166,7 @@ local writer_mt = { __name = "perigee.process.writer", __index = writer }
 function pipe.writer()
   local handle, fd, code = open "write"
   if not handle then return nil, fd, code end
-  return setmetatable({ handle = handle, closed = false }, writer_mt), fd
+  return new(handle, writer_mt), fd
 end
 
 --- Writes all of it; returns when the pipe has taken it. Yields while it is full.
@@ -159,7 +174,7 @@ end
 ---@return true|nil # or nil, message, code: "EPIPE" when nobody reads any more
 function writer:write(data)
   caller.check(data, "string", "write: the data")
-  if self.closed then return nil, "EPIPE: the pipe is closed", "EPIPE" end
+  if self.inbox.closed then return nil, "EPIPE: the pipe is closed", "EPIPE" end
   local task = scheduler.current
   local problem, done
   self.handle:write(data, function(err)

@@ -14,7 +14,6 @@ local caller = require "perigee.caller"
 local latch = require "perigee.latch"
 local nearest = require "perigee.nearest"
 local pipe = require "perigee.pipe"
-local scheduler = require "perigee.scheduler"
 local task = require "perigee.task"
 
 local process = {}
@@ -300,20 +299,28 @@ end
 
 -- ── Running ──────────────────────────────────────────────────────────────────────────────────
 
+--- Reads a stream to its end; one that fails or says too much ends the command.
+local function keep(self, stream, limit)
+  local text, message, code = stream:read_all(limit)
+  if not text then self:kill("SIGKILL") end
+  return text, message, code
+end
+
 --- Reads both streams and feeds stdin, all at once. Returns the result, or nil, message, code.
 local function converse(self, options, limit)
-  local stdout = task.start(self.stdout.read_all, { joined = true }, self.stdout, limit)
-  local stderr = self.stderr and task.start(self.stderr.read_all, { joined = true }, self.stderr, limit)
+  local stdout = task.start(keep, { joined = true }, self, self.stdout, limit)
+  local stderr = self.stderr and task.start(keep, { joined = true }, self, self.stderr, limit)
   if self.stdin then
     self.stdin:write(options.input) -- a command may well end without reading all of it
     self.stdin:close()
   end
-  local texts = {}
+  local texts, problem, problem_code = {}, nil, nil
   for name, reading in pairs { stdout = stdout, stderr = stderr } do
     local _, text, message, code = reading:join()
-    if not text then return nil, name .. ": " .. message, code end
-    texts[name] = text
+    texts[name], problem, problem_code = text, problem or message and name .. ": " .. message,
+      problem_code or code
   end
+  if problem then return nil, problem, problem_code end
   local result = self:wait()
   return { code = result.code, signal = result.signal, stdout = texts.stdout, stderr = texts.stderr }
 end
@@ -329,7 +336,9 @@ function process.run(argv, options)
   local what = "perigee.process.run"
   options = check_options(what, options, run_types)
   for _, key in ipairs { "stdin", "stdout" } do
-    if options[key] then caller.fail("%s: %s cannot be set; there is input, and the result has stdout", what, key) end
+    if options[key] then
+      caller.fail("%s: %s cannot be set; there is input, and the result has stdout", what, key)
+    end
   end
   local given = { stderr = "pipe", stdin = options.input and "pipe" or "null", stdout = "pipe" }
   for key, value in pairs(options) do given[key] = value end

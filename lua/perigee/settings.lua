@@ -287,6 +287,10 @@ function settings.give_defaults(given)
     given.values.workers = whole(math.min(cpus.count(), settings.by_name.workers.most))
     given.origins.workers = given.origins.workers .. ", auto"
   end
+  if given.values.access_log == "auto" then
+    given.values.access_log = given.values.mode == "development" and "combined" or "off"
+    given.origins.access_log = given.origins.access_log .. ", auto"
+  end
   if tonumber(given.values.restart_delay_min) > tonumber(given.values.restart_delay_max) then
     error(("%s: setting 'restart_delay_min' is above 'restart_delay_max' (%s)"):format(
       given.origins.restart_delay_min, given.origins.restart_delay_max), 0)

@@ -1,4 +1,5 @@
 --- A worker process: its hooks, and what the app knows about it. Called from C, after the fork.
+local abi = require "perigee.abi"
 local app_module = require "perigee.app"
 local boot = require "perigee.boot"
 local handles = require "perigee.handles"
@@ -33,6 +34,7 @@ function worker.before_start(block)
   log_jit(pid)
   math.randomseed(pid * 65537 + os.time())
   request.id_prefix = ("%x%x"):format(os.time(), pid)
+  abi.C.http_request_id_prefix(request.id_prefix)
   app_module.set(app, "m", {
     name = ("%s-%d"):format(values.role and values.role[1] or "worker", number("slot")),
     pid = pid,
