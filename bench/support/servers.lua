@@ -3,6 +3,7 @@
 --   /          "Hello, World!" as text
 --   /json      {"message":"Hello, World!"}, encoded for each request
 --   /version   "VERSION PID", where the entry can reload
+-- An entry with a page of its own is not for comparing requests.
 
 local uv = require "luv"
 
@@ -39,6 +40,24 @@ end
 function perigee.command(dir, port, workers)
   return { "build/release/perigee", "serve", dir .. "/app.lua", "--bind", "127.0.0.1:" .. port,
     "--workers", tostring(workers) }
+end
+
+-- The showcase, as a newcomer starts it, with one route more.
+local showcase = { name = "perigee, showcase", reloads = true, own_page = true, command = perigee.command }
+
+local version_route = [[
+local ffi = require "ffi"
+ffi.cdef "int getpid(void);"
+app:get("/version", function() return "@VERSION@ " .. ffi.C.getpid() end)
+return app
+]]
+
+function showcase.configure(dir, _, version)
+  local file = assert(io.open "scripts/apps/showcase.lua")
+  local source = file:read "*a"
+  file:close()
+  local rest = assert(source:match "^(.*)\nreturn app%s*$", "the showcase does not end with `return app`")
+  write(dir .. "/app.lua", rest .. "\n" .. fill(version_route, { VERSION = tostring(version) }))
 end
 
 local nginx = { name = "nginx-lua", reloads = true }
@@ -137,14 +156,14 @@ function limit.command(_, port)
   return { "build/release/bench/limit/limit", tostring(port) }
 end
 
-servers.list = { perigee, nginx, node, limit }
+servers.list = { perigee, showcase, nginx, node, limit }
 
---- Only those named in BENCH_SERVERS (space-separated), when that is set.
+--- Those for which `filter` is true, and only those named in BENCH_SERVERS ("limit;perigee") if it is set.
 function servers.chosen(filter)
   local names = os.getenv "BENCH_SERVERS"
   local list = {}
   for _, server in ipairs(servers.list) do
-    local named = not names or (" " .. names .. " "):find(" " .. server.name .. " ", 1, true)
+    local named = not names or (";" .. names .. ";"):find(";" .. server.name .. ";", 1, true)
     if named and (not filter or filter(server)) then list[#list + 1] = server end
   end
   return list

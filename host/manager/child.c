@@ -93,6 +93,7 @@ static void bury(struct child *child)
 	 * must not be another's already. */
 	uv_close((uv_handle_t *)&child->control_poll, on_handle_closed);
 	fd_close(&child->control);
+	fd_close(&child->spare);
 	uv_close((uv_handle_t *)&child->deadline, on_handle_closed);
 	sink_source_close(&child->out, on_source_closed, child);
 	sink_source_close(&child->err, on_source_closed, child);
@@ -367,8 +368,9 @@ static void on_exit_poll(uv_poll_t *handle, int status, int events)
 void child_learn_pid(struct child *child, pid_t pid)
 {
 	child->pid = pid;
+	fd_close(&child->spare);
 	child->pidfd = pidfd_open(pid, 0);
-	CHECK(child->pidfd >= 0); /* it is ours and not reaped, so it exists */
+	CHECK(child->pidfd >= 0); /* it is ours and not reaped, and its number was kept free */
 	CHECK(uv_poll_init(&child->manager->loop, &child->exit_poll, child->pidfd) == 0);
 	child->exit_poll.data = child;
 	child->handles++;

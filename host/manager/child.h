@@ -64,11 +64,12 @@ struct child {
 	struct shm_seat *beats; /* that seat, or NULL */
 	bool retiring; /* drained because its slot goes: its accept queue is its own to empty */
 
-	bool ended;            /* the kernel said so; what it said before may still be read */
-	pid_t pid;             /* 0 while ordered */
-	uint64_t started;      /* clock_now() of the order or exec */
-	uint64_t ready;        /* clock_now() of its ready message; 0 before */
-	int pidfd;             /* -1 while ordered, and when it is gone */
+	bool ended;       /* the kernel said so; what it said before may still be read */
+	pid_t pid;        /* 0 while ordered */
+	uint64_t started; /* clock_now() of the order or exec */
+	uint64_t ready;   /* clock_now() of its ready message; 0 before */
+	int pidfd;        /* -1 while ordered, and when it is gone */
+	int spare; /* keeps a number free for pidfd, which must be had when its time comes; or -1 */
 	int control;           /* our end of its channel; -1 when closed */
 	siginfo_t status;      /* how it ended, once it is gone */
 	bool oom;              /* the kernel killed something for memory at that time */

@@ -72,6 +72,9 @@ static int make_channels(struct child *child, struct birth_fds *birth)
 		return -1;
 	child->control = pair[0];
 	birth->control = pair[1];
+	child->spare = fcntl(child->control, F_DUPFD_CLOEXEC, 0);
+	if (child->spare < 0)
+		return -1;
 	if (make_pipe(&child->out.fd, &birth->out) != 0)
 		return -1;
 	return make_pipe(&child->err.fd, &birth->err);
@@ -83,6 +86,7 @@ static void child_abandon(struct child *child, struct birth_fds *birth)
 	child_leave_seat(child);
 	close_birth(birth);
 	fd_close(&child->control);
+	fd_close(&child->spare);
 	fd_close(&child->out.fd);
 	fd_close(&child->err.fd);
 	free(child);
@@ -102,7 +106,7 @@ static struct child *child_new(struct manager *manager, struct generation *gener
 	child->manager = manager;
 	child->generation = generation;
 	child->role = role;
-	child->pidfd = child->control = child->out.fd = child->err.fd = -1;
+	child->pidfd = child->spare = child->control = child->out.fd = child->err.fd = -1;
 	child->started = clock_now();
 	child->number = ++manager->last_child;
 	list_init(&child->node);

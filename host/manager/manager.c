@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -494,6 +495,17 @@ static void open_handles(struct manager *manager)
 	(void)uv_timer_start(&manager->tick, on_tick, TICK, TICK);
 }
 
+/* Each connection of a worker takes a descriptor, so the soft limit is of no use to us. */
+static void raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int set_up(struct manager *manager, int settings, struct error *error)
 {
 	manager->started = manager->last_tick = manager->forgiven = clock_now();
@@ -501,6 +513,7 @@ static int set_up(struct manager *manager, int settings, struct error *error)
 	list_init(&manager->generations);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)prctl(PR_SET_NAME, "perigee");
+	raise_fd_limit();
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
 		return error_set_errno(error, "cannot become the parent of orphans");
 	if (spawn_find_program(error) != 0 || read_settings(manager, settings, error) != 0 ||

@@ -14,8 +14,6 @@
 #include "base/fd.h"
 #include "wire/role.h"
 
-#define SPAWN_HIGH_FD 64 /* descriptors are moved here first, out of the way of dup2's targets */
-
 /* Room for the titles that forked processes write over it; ps shows what is before the NUL. */
 #define SPAWN_TITLE_ROOM "                                                                "
 
@@ -86,7 +84,7 @@ int spawn_exec_manager(int settings, struct error *error)
 
 /*
  * Puts source[i] at target[i], for all i. Sources may be anywhere, also at another's target: they
- * are moved out of the way first. Returns 0, or -1 with errno.
+ * are moved behind all targets first. Returns 0, or -1 with errno.
  */
 static int place_fds(const int *sources, const int *targets, size_t count)
 {
@@ -94,7 +92,7 @@ static int place_fds(const int *sources, const int *targets, size_t count)
 
 	CHECK(count <= WIRE_FD_END);
 	for (size_t i = 0; i < count; i++) {
-		high[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, SPAWN_HIGH_FD);
+		high[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, WIRE_FD_END);
 		if (high[i] < 0)
 			return -1;
 	}
@@ -117,7 +115,7 @@ _Noreturn static void become_zygote(const struct spawn_zygote *fds, pid_t manage
 		(char[]){"perigee: main" SPAWN_TITLE_ROOM}, (char[]){"@zygote"}, NULL};
 	int code;
 
-	report = fcntl(report, F_DUPFD_CLOEXEC, SPAWN_HIGH_FD + WIRE_FD_END);
+	report = fcntl(report, F_DUPFD_CLOEXEC, WIRE_FD_END);
 	(void)setpgid(0, 0);
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() == manager && input >= 0 &&

@@ -52,6 +52,7 @@ end
 --- The numeric address of a host name, IPv4 before IPv6. Looks it up without a thread, because
 --- the main process may have none when it forks.
 local function numeric(host, written, source)
+  if host == "localhost" then return "127.0.0.1", "inet" end -- also on a machine without /etc/hosts
   if host:find("^[%d.]+$") or host:find(":", 1, true) then
     local found = uv.getaddrinfo(host, nil, { numerichost = true, socktype = "stream" })
     if found and found[1] then return found[1].addr, found[1].family end

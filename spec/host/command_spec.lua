@@ -86,6 +86,16 @@ describe("the command line", function()
     end
   end)
 
+  it("takes as many workers as it may use CPUs when told auto", function()
+    local port = host.free_port()
+    local server = host.start({ "serve", "app.lua", "--bind", "127.0.0.1:" .. port, "--workers", "auto" },
+      { app = host.versioned_app "v1", wrapper = { "taskset", "-c", "0" } })
+    server.target = port
+    server:wait_answering()
+    server:expect "1 worker,"
+    server:wait_version("v1", 1)
+  end)
+
   it("takes settings from flags before environment before config script before defaults", function()
     local files = { ["perigee.conf.lua"] = "workers = 3\n" }
     local versioned = host.versioned_app "v1"

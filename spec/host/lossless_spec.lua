@@ -11,9 +11,9 @@ local wait = require "spec.support.wait"
 local seconds = tonumber(os.getenv "LOSSLESS_SECONDS") or 8
 local clients = 64
 
-local function serve(workers)
-  local server = host.serve { app = host.versioned_app("v1"), flags = { "--workers", tostring(workers) },
-    binary = host.release_binary }
+local function serve(workers, flag)
+  local server = host.serve { app = host.versioned_app("v1"), binary = host.release_binary,
+    flags = { "--workers", tostring(workers), flag } }
   return server, server:wait_version("v1", workers), #server:processes()
 end
 
@@ -53,6 +53,20 @@ describe("under load", function()
     server:wait_version("v" .. version, 2)
     server:wait_processes(count)
     print(("    %d requests, %d reloads, longest %.0f ms"):format(result.ok, version - 1, result.longest))
+  end)
+
+  it("a reload loses nothing where all workers share one socket", function()
+    local server = serve(2, "--no-reuse-port")
+    local run = start_load(server)
+    local version = 1
+    while run:is_going(1) do
+      version = version + 1
+      server:reload(host.versioned_app("v" .. version))
+      wait.pause(1)
+    end
+    local result = run:result()
+    assert.equal(0, result.failures, told(result))
+    server:wait_version("v" .. version, 2)
   end)
 
   it("scaling 2 → 8 → 2 again and again loses nothing", function()

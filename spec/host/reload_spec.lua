@@ -1,5 +1,6 @@
 -- SIGHUP: the new code serves, or the old code goes on.
 
+local client = require "spec.support.client"
 local host = require "spec.support.host"
 local proc = require "spec.support.proc"
 local wait = require "spec.support.wait"
@@ -75,6 +76,53 @@ app:before_server_start(function() error "no database here" end)
 return app
 ]], "app%.lua:2: no database here")
     end)
+  end)
+
+  it("passes idle connections to the new workers, and none is closed", function()
+    local server = host.serve { app = host.versioned_app("v1"), flags = { "--workers", "2" } }
+    local connections = {}
+    for i = 1, 50 do
+      connections[i] = client.connect(server.target)
+      assert.truthy(connections[i]:get("/").body:find "^v1 ")
+    end
+    server:reload(host.versioned_app("v2"))
+    server:wait_version("v2", 2)
+    for i, connection in ipairs(connections) do
+      local response, why = connection:get("/")
+      assert.truthy(response, ("connection %d: %s"):format(i, tostring(why)))
+      assert.truthy(response.body:find "^v2 ", response.body)
+    end
+    for _, connection in ipairs(connections) do connection:close() end
+  end)
+
+  it("lets a request finish where it began, and passes its connection on then", function()
+    local function app(version)
+      return host.versioned_app(version, [[
+app:get("/slow", function() perigee.sleep(1) return "%s\n" end)
+app:post("/echo", function(req) return "%s " .. req.body end)]]):gsub("%%s", version)
+    end
+    local server = host.serve { app = app "v1", flags = { "--workers", "1" } }
+    local slow, half = client.connect(server.target), client.connect(server.target)
+    slow:request("GET", "/slow")
+    half:send "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf "
+    assert.equal(200, server:get("/").status)
+    server:reload(app "v2")
+    server:wait_version("v2", 1)
+    half:send "whole"
+    assert.equal("v1 half whole", assert(half:response()).body)
+    assert.equal("v1\n", assert(slow:response()).body)
+    for _, connection in ipairs { slow, half } do
+      assert.truthy(assert(connection:get "/").body:find "^v2 ")
+      connection:close()
+    end
+  end)
+
+  it("works the other way round: shutdown_first", function()
+    local server = host.serve { app = host.versioned_app("v1"),
+      flags = { "--workers", "2", "--restart-order", "shutdown_first" } }
+    server:wait_version("v1", 2)
+    server:reload(host.versioned_app("v2"))
+    server:wait_version("v2", 2)
   end)
 
   it("picks up changed modules beside the app", function()

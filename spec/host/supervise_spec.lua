@@ -120,6 +120,60 @@ return app
     server:wait_version("v1", 1)
   end)
 
+  it("stands a storm of signals and deaths", function()
+    local server = host.serve { app = host.versioned_app("v1"), flags = { "--workers", "3" } }
+    server:wait_version("v1", 3)
+    math.randomseed(42)
+    local function kill_one()
+      local children = {}
+      for _, process in ipairs(server:processes()) do
+        local is_child = process.parent == server.pid and process.name ~= "perigee-guard"
+        if is_child then children[#children + 1] = process.pid end
+      end
+      if #children > 0 then uv.kill(children[math.random(#children)], "sigkill") end
+    end
+    local version = 1
+    for _ = 1, 60 do
+      local dice = math.random(6)
+      if dice <= 2 then
+        version = version + 1
+        server:reload(host.versioned_app("v" .. version))
+      elseif dice == 3 then
+        server:signal "sigttin"
+      elseif dice == 4 then
+        server:signal "sigttou"
+      else
+        kill_one()
+      end
+      wait.pause(math.random() * 0.1)
+    end
+    for _ = 1, 20 do server:signal "sigttou" wait.pause(0.01) end
+    for _ = 1, 2 do server:signal "sigttin" wait.pause(0.01) end
+    server:reload(host.versioned_app("last"))
+    server:wait_version("last", 3, 40)
+    server:wait_processes(6) -- manager, guardian, main process, three workers
+  end)
+
+  it("replaces its guardian", function()
+    local server = serve()
+    local function guardian()
+      for _, process in ipairs(server:processes()) do
+        if process.name == "perigee-guard" and process.state ~= "Z" then return process.pid end
+      end
+    end
+    local first = guardian()
+    uv.kill(first, "sigkill")
+    local second = wait.till(5, "another guardian", function()
+      local pid = guardian()
+      return pid ~= first and pid
+    end)
+    assert.truthy(second)
+    server:wait_version("v1", 1)
+    uv.kill(server.pid, "sigkill")
+    wait.till(3, "no process to be left", function() return #server:processes() == 0 end)
+    server:wait_exit()
+  end)
+
   it("holds when the zygote is killed", function()
     local server = host.serve { app = host.versioned_app("v1"), flags = { "--workers", "2" } }
     local pids = server:wait_version("v1", 2)
@@ -191,5 +245,31 @@ end)]]), flags = { "--workers", "2" }, binary = host.release_binary }
     uv.kill(server.pid, "sigkill")
     wait.till(3, "no process to be left", function() return #server:processes() == 0 end)
     server:wait_exit()
+  end)
+end)
+
+describe("with few descriptors", function()
+  after_each(host.finish)
+
+  it("says what it cannot do, serves with what it has, and takes up the rest later", function()
+    local server = host.serve { app = host.versioned_app("v1"), flags = { "--workers", "2" },
+      wrapper = { "sh", "-c", 'ulimit -n 50; exec "$0" "$@"' } }
+    server:wait_version("v1", 2)
+    local count = #server:processes()
+    for workers = 3, 8 do
+      server:signal "sigttin"
+      server:expect("from " .. workers - 1 .. " to " .. workers .. " workers")
+    end
+    server:expect "failed to start: .*Too many open files"
+    server:signal "sighup"
+    server:expect "reload failed: .*Too many open files"
+    assert.truthy(server:answering().v1)
+    for workers = 7, 2, -1 do
+      server:signal "sigttou"
+      server:expect("from " .. workers + 1 .. " to " .. workers .. " workers")
+    end
+    server:wait_processes(count)
+    server:reload(host.versioned_app("v2"))
+    server:wait_version("v2", 2)
   end)
 end)

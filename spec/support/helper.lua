@@ -5,21 +5,16 @@
 
 local busted = require "busted"
 
-local host_loaded = function() return package.loaded["spec.support.host"] end
-
 local troubles = 0
 
-busted.subscribe({ "failure" }, function()
+local function on_trouble()
   troubles = troubles + 1
-  local host = host_loaded()
-  if host then io.stderr:write(host.last_words()) end
-end)
+  local host = package.loaded["spec.support.host"]
+  if type(host) == "table" then io.stderr:write(host.last_words()) end -- no table while it loads
+end
 
-busted.subscribe({ "error" }, function()
-  troubles = troubles + 1
-  local host = host_loaded()
-  if host then io.stderr:write(host.last_words()) end
-end)
+busted.subscribe({ "failure" }, on_trouble)
+busted.subscribe({ "error" }, on_trouble)
 
 busted.subscribe({ "exit" }, function()
   io.flush()

@@ -38,6 +38,10 @@ end
 host.binary = absolute(os.getenv "PERIGEE" or "build/asan-ubsan/perigee")
 host.release_binary = absolute(os.getenv "PERIGEE_RELEASE" or "build/release/perigee")
 
+if not uv.fs_stat(host.binary) then
+  error(host.binary .. " is not there; scripts/build asan-ubsan makes it, PERIGEE names another", 0)
+end
+
 --- Whether the binary under test is slowed down by a sanitizer.
 host.sanitized = host.binary:find("asan", 1, true) ~= nil
 
@@ -133,7 +137,8 @@ function host.start(arguments, options)
   if options.app then self:write(options.app) end
   for name, text in pairs(options.files or {}) do host.write_file(self.dir .. "/" .. name, text) end
 
-  local argv = {}
+  -- A test run that is killed takes its hosts with it.
+  local argv = { "setpriv", "--pdeathsig", "KILL" }
   for _, word in ipairs(options.wrapper or {}) do argv[#argv + 1] = word end
   argv[#argv + 1] = options.binary or host.binary
   for _, word in ipairs(arguments) do argv[#argv + 1] = (word:gsub("@DIR@", self.dir)) end
@@ -331,6 +336,7 @@ local function is_allowed(self, line)
 end
 
 local function end_instance(self, complaints)
+  if not self.pid then return end -- it could not be started
   self.hear()
   if not self.status then
     self:signal "sigterm"
@@ -383,7 +389,8 @@ function host.finish()
   load.finish()
   local complaints = {}
   for _, self in ipairs(instances) do
-    end_instance(self, complaints)
+    local ok, message = pcall(end_instance, self, complaints)
+    if not ok then complaints[#complaints + 1] = message end
     check_reports(self, complaints)
     local removed, why = remove(self.dir)
     if not removed then complaints[#complaints + 1] = "its directory cannot be removed: " .. why end
