@@ -88,8 +88,9 @@ static bool is_id(struct slice text)
 	if (text.data == NULL || text.size == 0 || text.size > ID_MAX)
 		return false;
 	for (size_t i = 0; i < text.size; i++) {
-		if (!isalnum((unsigned char)text.data[i]) &&
-			memchr("._~+=@:-", text.data[i], 8) == NULL)
+		int c = (unsigned char)text.data[i];
+
+		if (c == '\0' || (!isalnum(c) && strchr("._~+=@:-", c) == NULL))
 			return false;
 	}
 	return true;
