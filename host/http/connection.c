@@ -3,8 +3,9 @@
  *
  * There is no state variable: what a connection is doing follows from what it holds.
  *   exchange NULL                    idle
- *   exchange->view.state 0           reading a request
+ *   exchange->view.state 0           reading a request, or dropping what is left of one
  *   … WAITING, STREAMING             the handler has it
+ *   … and body_asked                 it waits for the body, which is read only then
  *   output not empty                 the client is slow; nothing is read or parsed meanwhile
  *   closing                          when the output is gone the connection goes too
  *   lingering                        all is sent; waits for the client to close
@@ -22,12 +23,14 @@
 
 #include "base/check.h"
 #include "base/fd.h"
+#include "http/body.h"
 #include "http/parser.h"
 #include "http/response.h"
 #include "http/server_state.h"
 
 #define SLAB_SIZE    16384     /* bytes of connections taken from malloc at once */
 #define GRACE_TIME   250       /* ms that an idle connection has left when the server ends */
+#define PROBE_TIME   1000      /* ms that a handler works on after its client has ended sending */
 #define LINGER_TIME  2000      /* ms that a client has to read the last answer */
 #define LINGER_BYTES (8 << 20) /* bytes of its that are read and dropped meanwhile */
 
@@ -75,7 +78,7 @@ void http_connection_pool_free(struct http_connection_pool *pool)
 
 static void on_event(uv_poll_t *poll, int status, int events);
 
-static void want(struct http_connection *connection, int events)
+void http_connection_want(struct http_connection *connection, int events)
 {
 	if (connection->events == events)
 		return;
@@ -99,6 +102,8 @@ static uint64_t timeout_of(const struct http_config *config, enum http_wait wait
 		return config->body_timeout;
 	case HTTP_WAIT_ANSWER:
 		return config->response_timeout;
+	case HTTP_WAIT_PROBE:
+		return PROBE_TIME;
 	case HTTP_WAIT_CLIENT:
 		return config->write_timeout;
 	case HTTP_WAIT_LINGER:
@@ -126,15 +131,13 @@ static void await(struct http_connection *connection, enum http_wait wait)
 	}
 }
 
-/* Goes on with a wait, or starts it. */
-static void keep_waiting(struct http_connection *connection, enum http_wait wait)
+void http_connection_wait(struct http_connection *connection, enum http_wait wait)
 {
 	if (connection->wait != wait)
 		await(connection, wait);
 }
 
-/* The next keep_waiting starts a wait, whatever it is. */
-static void forget_wait(struct http_connection *connection)
+void http_connection_forget_wait(struct http_connection *connection)
 {
 	connection->wait = HTTP_WAITS;
 }
@@ -209,7 +212,7 @@ static void linger(struct http_connection *connection)
 		http_connection_close(connection);
 		return;
 	}
-	want(connection, UV_READABLE);
+	http_connection_want(connection, UV_READABLE);
 	await(connection, HTTP_WAIT_LINGER);
 }
 
@@ -234,26 +237,30 @@ static void end(struct http_connection *connection)
  * does, on_readable has an answer. */
 static void settle_open(struct http_connection *connection)
 {
-	if (connection->events == UV_WRITABLE)
-		want(connection, UV_READABLE);
-	if (connection->exchange->view.state == HTTP_REQUEST_WAITING)
-		keep_waiting(connection, HTTP_WAIT_ANSWER);
-	else
-		keep_waiting(connection, HTTP_WAIT_NOTHING);
+	bool asked = connection->exchange->body_asked != 0;
+
+	if (asked || connection->events == UV_WRITABLE)
+		http_connection_want(connection, UV_READABLE);
+	if (asked)
+		http_connection_wait(connection, HTTP_WAIT_BODY);
+	else if (connection->exchange->view.state != HTTP_REQUEST_WAITING)
+		http_connection_wait(connection, HTTP_WAIT_NOTHING);
+	else if (connection->wait != HTTP_WAIT_PROBE)
+		http_connection_wait(connection, HTTP_WAIT_ANSWER);
 }
 
 static void settle_reading(struct http_connection *connection)
 {
 	struct http_exchange *exchange = connection->exchange;
 
-	want(connection, UV_READABLE);
+	http_connection_want(connection, UV_READABLE);
 	if (!exchange->begun && !http_exchange_has_rest(exchange)) {
 		http_exchange_free(exchange);
 		connection->exchange = NULL;
 		http_connection_wait_idle(connection);
 		return;
 	}
-	keep_waiting(connection,
+	http_connection_wait(connection,
 		exchange->begun && exchange->head_complete ? HTTP_WAIT_BODY : HTTP_WAIT_HEAD);
 }
 
@@ -267,8 +274,8 @@ static void settle(struct http_connection *connection)
 	if (connection->broken) {
 		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
 	} else if (connection->output.size != 0) {
-		want(connection, UV_WRITABLE);
-		keep_waiting(connection, HTTP_WAIT_CLIENT);
+		http_connection_want(connection, UV_WRITABLE);
+		http_connection_wait(connection, HTTP_WAIT_CLIENT);
 	} else if (connection->closing != HTTP_CLOSING_NOT && !open) {
 		end(connection);
 	} else if (open) {
@@ -276,7 +283,7 @@ static void settle(struct http_connection *connection)
 	} else if (exchange != NULL) {
 		settle_reading(connection);
 	} else {
-		want(connection, UV_READABLE);
+		http_connection_want(connection, UV_READABLE);
 		http_connection_wait_idle(connection);
 	}
 }
@@ -299,7 +306,7 @@ static void refuse(struct http_connection *connection, int status, const char *r
 	connection->closing = HTTP_CLOSING_LINGER;
 	drop_rest(exchange);
 	http_exchange_reset(exchange);
-	forget_wait(connection);
+	http_connection_forget_wait(connection);
 }
 
 static void dispatch(struct http_connection *connection)
@@ -316,26 +323,56 @@ static void dispatch(struct http_connection *connection)
 	server->dispatching = NULL;
 }
 
+/* The request is answered before its body has come. */
+__attribute__((cold, noinline)) static void finish_unread(struct http_connection *connection)
+{
+	struct http_exchange *exchange = connection->exchange;
+
+	if (exchange->keep_alive && connection->closing == HTTP_CLOSING_NOT &&
+		http_body_may_drop(exchange)) {
+		http_exchange_drop(exchange);
+		return;
+	}
+	if (connection->closing == HTTP_CLOSING_NOT)
+		connection->closing = HTTP_CLOSING_LINGER;
+	http_exchange_reset(exchange);
+}
+
 /* The request is answered. `more`: the client has sent something behind it. */
 static void finish(struct http_connection *connection, bool more)
 {
 	struct http_exchange *exchange = connection->exchange;
 
+	http_connection_forget_wait(connection);
+	if (!exchange->complete) {
+		finish_unread(connection);
+		return;
+	}
 	if (!exchange->keep_alive && connection->closing == HTTP_CLOSING_NOT)
 		connection->closing =
 			exchange->client_closes && !more ? HTTP_CLOSING_PLAIN : HTTP_CLOSING_LINGER;
 	http_exchange_reset(exchange);
-	forget_wait(connection);
 }
 
-/* The client waits for a word before it sends the body; that it may, is clear by now. */
-static void encourage(struct http_exchange *exchange)
+/* The rest of an unread body has come. */
+static void finish_dropping(struct http_connection *connection)
 {
-	if (!exchange->head_complete || !exchange->expects_continue)
+	http_exchange_reset(connection->exchange);
+	http_connection_forget_wait(connection);
+}
+
+/* What comes cannot be understood, or is not worth being read. */
+static void refuse_input(struct http_connection *connection)
+{
+	struct http_exchange *exchange = connection->exchange;
+
+	if (!exchange->dropping) {
+		refuse(connection, exchange->refusal, exchange->reason);
 		return;
-	exchange->expects_continue = false;
-	if (exchange->body.size == 0)
-		http_response_continue(exchange);
+	}
+	connection->closing = HTTP_CLOSING_LINGER;
+	drop_rest(exchange);
+	finish_dropping(connection);
 }
 
 static bool may_parse(const struct http_connection *connection)
@@ -359,13 +396,15 @@ static size_t advance(struct http_connection *connection, const char *data, size
 			http_parser_feed(exchange, data + used, size - used, &taken);
 
 		if (parsed == HTTP_PARSED_ERROR) {
-			refuse(connection, exchange->refusal, exchange->reason);
+			refuse_input(connection);
 			return size;
 		}
 		used += taken;
-		if (parsed == HTTP_PARSED_MORE) {
-			encourage(exchange);
+		if (parsed == HTTP_PARSED_MORE)
 			break;
+		if (exchange->dropping) {
+			finish_dropping(connection);
+			continue;
 		}
 		dispatch(connection);
 		if (exchange->view.state != HTTP_REQUEST_ANSWERED) {
@@ -407,7 +446,7 @@ void http_connection_resume(struct http_connection *connection)
 
 /* ---- Events -------------------------------------------------------------------------------- */
 
-static ssize_t receive(struct http_connection *connection)
+ssize_t http_connection_receive(struct http_connection *connection)
 {
 	ssize_t size;
 
@@ -420,7 +459,7 @@ static ssize_t receive(struct http_connection *connection)
 /* While lingering: what comes is dropped, until the client closes or it is too much. */
 static void drop_input(struct http_connection *connection)
 {
-	ssize_t size = receive(connection);
+	ssize_t size = http_connection_receive(connection);
 
 	if (size < 0 && errno == EAGAIN)
 		return;
@@ -454,7 +493,10 @@ static bool is_busy(const struct http_connection *connection)
 {
 	const struct http_exchange *exchange = connection->exchange;
 
-	return exchange != NULL && (exchange->view.state != 0 || http_exchange_has_rest(exchange));
+	if (exchange == NULL)
+		return false;
+	return (exchange->view.state != 0 && exchange->body_asked == 0) ||
+	       http_exchange_has_rest(exchange);
 }
 
 static void on_readable(struct http_connection *connection)
@@ -466,15 +508,16 @@ static void on_readable(struct http_connection *connection)
 		return;
 	}
 	if (is_busy(connection)) {
-		/* Pipelined requests or the client's end: either has time until the answer. */
-		want(connection, UV_DISCONNECT);
+		http_connection_watch(connection);
 		return;
 	}
-	size = receive(connection);
-	if (size > 0)
+	size = http_connection_receive(connection);
+	if (size > 0 && connection->exchange != NULL && http_exchange_is_open(connection->exchange))
+		http_connection_take_body(connection, connection->server->input, (size_t)size);
+	else if (size > 0)
 		work_on(connection, connection->server->input, (size_t)size);
 	else if (size == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
-		http_connection_close(connection);
+		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
 }
 
 /* The stream can take more: whatever the handler writes now leaves in one write. */
@@ -496,7 +539,7 @@ static void on_client_takes(struct http_connection *connection)
 	struct http_exchange *exchange = connection->exchange;
 
 	if (http_output_flush(connection) != 0)
-		forget_wait(connection);
+		http_connection_forget_wait(connection);
 	if (connection->output.size == 0 && !connection->broken) {
 		if (exchange != NULL && exchange->full && http_exchange_is_open(exchange))
 			tell_writable(connection);
@@ -517,9 +560,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
 		on_client_takes(connection);
 	else if ((events & UV_READABLE) != 0)
 		on_readable(connection);
-	else if ((events & UV_DISCONNECT) != 0)
-		/* It has closed its sending side and may well wait for the answer: not the end. */
-		want(connection, 0);
+	else
+		http_connection_watch(connection);
 }
 
 static void time_out_answer(struct http_connection *connection)
@@ -538,9 +580,14 @@ void http_connection_expire(struct http_connection *connection)
 {
 	switch ((enum http_wait)connection->wait) {
 	case HTTP_WAIT_HEAD:
-	case HTTP_WAIT_BODY:
 		refuse(connection, 408, "the request took too long");
 		settle(connection);
+		break;
+	case HTTP_WAIT_BODY:
+		http_connection_time_out_body(connection);
+		break;
+	case HTTP_WAIT_PROBE:
+		http_connection_probe(connection);
 		break;
 	case HTTP_WAIT_ANSWER:
 		time_out_answer(connection);

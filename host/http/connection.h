@@ -23,6 +23,7 @@ enum http_wait {
 	HTTP_WAIT_HEAD,
 	HTTP_WAIT_BODY,
 	HTTP_WAIT_ANSWER,  /* the handler's */
+	HTTP_WAIT_PROBE,   /* the handler's too, but the client may be gone */
 	HTTP_WAIT_CLIENT,  /* that it takes bytes */
 	HTTP_WAIT_LINGER,  /* that it has read the last answer */
 	HTTP_WAIT_NOTHING, /* a streaming handler may take its time */
@@ -78,6 +79,34 @@ void http_connection_close(struct http_connection *connection);
 
 /* Puts an idle connection in the list it belongs to now; see http_server_is_ending. */
 void http_connection_wait_idle(struct http_connection *connection);
+
+/* ---- For the files that share this one's work ---- */
+
+/* Polls for these UV_… events from now on. */
+void http_connection_want(struct http_connection *connection, int events);
+
+/* Goes on with a wait, or starts it. */
+void http_connection_wait(struct http_connection *connection, enum http_wait wait);
+
+/* The next http_connection_wait starts a wait, whatever it is. */
+void http_connection_forget_wait(struct http_connection *connection);
+
+/* recv(2) into the server's input. */
+ssize_t http_connection_receive(struct http_connection *connection);
+
+/* ---- connection_open.c: while the handler has the request ---- */
+
+/* Takes what was read: more of the body that the handler asked for. */
+void http_connection_take_body(struct http_connection *connection, const char *data, size_t size);
+
+/* body_timeout is over. */
+void http_connection_time_out_body(struct http_connection *connection);
+
+/* Something is there to read that nobody asked for, or the client ends: looks which. */
+void http_connection_watch(struct http_connection *connection);
+
+/* The client has ended sending a while ago, and the handler works on: is it still there? */
+void http_connection_probe(struct http_connection *connection);
 
 void http_connection_pool_free(struct http_connection_pool *pool);
 

@@ -62,6 +62,7 @@ struct summary {
 	bool chunked; /* the transfer coding is "chunked" and nothing else */
 	bool unknown_expectation;
 	uint64_t length;
+	struct http_field *host; /* the last one; NULL when there is none */
 };
 
 static int check_request_line(struct http_exchange *exchange, const char **at, const char *end)
@@ -114,7 +115,7 @@ static int note_length(struct http_exchange *exchange, struct summary *summary, 
 
 /* Takes a field that matters for framing into account. Returns 0 or -1. */
 static int note_field(
-	struct http_exchange *exchange, struct summary *summary, const struct http_field *field)
+	struct http_exchange *exchange, struct summary *summary, struct http_field *field)
 {
 	struct slice name = {.data = exchange->base + field->name_at, .size = field->name_size};
 	struct slice value = value_of(exchange, field);
@@ -124,6 +125,7 @@ static int note_field(
 		if (!same_word(name, "host", name.size))
 			break;
 		summary->hosts++;
+		summary->host = field;
 		if (!http_host_valid(value))
 			return http_exchange_refuse(exchange, 400, "the Host is malformed");
 		break;
@@ -203,6 +205,7 @@ static int check_body_framing(struct http_exchange *exchange, const struct summa
 		summary->length != parser->content_length)
 		return http_exchange_refuse(exchange, 400, "the length of the body is ambiguous");
 	exchange->chunked = summary->chunked;
+	exchange->length = summary->length;
 	if (summary->length > config_of(exchange)->body_limit)
 		return http_exchange_refuse(exchange, 413, "the body is too long");
 	return 0;
@@ -224,13 +227,25 @@ static int check_meaning(struct http_exchange *exchange, const struct summary *s
 	return 0;
 }
 
-static int note_target(struct http_exchange *exchange)
+/* RFC 9112, 3.2.2: the authority of an absolute target replaces what Host says. */
+static void note_authority(
+	struct http_exchange *exchange, struct slice authority, struct http_field *host)
+{
+	if (host == NULL)
+		return;
+	host->value_at = (uint32_t)(authority.data - exchange->base);
+	host->value_size = (uint32_t)authority.size;
+}
+
+static int note_target(struct http_exchange *exchange, struct http_field *host)
 {
 	struct http_target parts;
 	bool is_options = exchange->parser.method == HTTP_OPTIONS;
 
 	if (http_target_split(span_slice(exchange, exchange->target), is_options, &parts) != 0)
 		return http_exchange_refuse(exchange, 400, "the request target is malformed");
+	if (parts.authority.size != 0)
+		note_authority(exchange, parts.authority, host);
 	exchange->path.size = (uint32_t)parts.path.size;
 	if (parts.escaped) {
 		char *decoded = arena_alloc(&exchange->arena, parts.path.size);
@@ -278,7 +293,7 @@ int http_head_check(struct http_exchange *exchange, const char *end)
 	exchange->checked = at;
 	if (check_meaning(exchange, &summary) != 0)
 		return -1;
-	return note_target(exchange);
+	return note_target(exchange, summary.host);
 }
 
 int http_head_check_unfinished(struct http_exchange *exchange, const char *end)

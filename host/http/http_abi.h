@@ -17,21 +17,24 @@
 
 /* What Lua may read of a request without a call; valid while serial is the request's. */
 struct http_request {
-	uint64_t serial;      /* number of this request in this process; changes when it is over */
-	const char *method;   /* "GET"; upper case as received */
-	const char *target;   /* as received: "/a%20b?x=1" */
-	const char *path;     /* percent-decoded path: "/a b" */
-	const char *query;    /* what follows the first "?", not decoded; size 0 when none */
-	const char *body;     /* decoded of its transfer coding; NULL when size is 0 */
-	uint64_t body_size;   /* bytes */
-	uint32_t method_size; /* bytes, as all sizes here */
+	uint64_t serial;    /* number of this request in this process; changes when it is over */
+	const char *method; /* "GET"; upper case as received */
+	const char *target; /* as received: "/a%20b?x=1" */
+	const char *path;   /* percent-decoded path: "/a b" */
+	const char *query;  /* what follows the first "?", not decoded; size 0 when none */
+	const char *body;   /* what has come of it and is not taken; NULL when that is nothing */
+	uint64_t body_size; /* bytes; decoded of the transfer coding */
+	const char *body_reason; /* with HTTP_BODY_FAILED: a sentence, NUL-terminated */
+	uint32_t method_size;    /* bytes, as all sizes here */
 	uint32_t target_size;
 	uint32_t path_size;
 	uint32_t query_size;
 	uint32_t header_count; /* trailers are not among them */
+	uint16_t body_status;  /* with HTTP_BODY_FAILED: the status to answer; 400, 408 or 413 */
 	uint8_t version_major; /* 1 */
 	uint8_t version_minor; /* 0 or 1 */
 	uint8_t state;         /* enum http_request_state: what has been answered so far */
+	uint8_t body_state;    /* enum http_body_state */
 };
 
 enum http_request_state {
@@ -40,9 +43,16 @@ enum http_request_state {
 	HTTP_REQUEST_ANSWERED     /* the response is complete */
 };
 
+enum http_body_state {
+	HTTP_BODY_COMPLETE = 0, /* nothing more comes; the state of a request without a body too */
+	HTTP_BODY_COMING,       /* and is read from the client only while it is asked for */
+	HTTP_BODY_FAILED        /* malformed, too long or too slow: the connection will be closed */
+};
+
 enum http_result {
 	HTTP_OK = 0,
 	HTTP_FULL = 1,        /* taken, but the client is slow: wait for on_writable before more */
+	HTTP_LATER = 2,       /* not yet: on_body tells */
 	HTTP_OVER = -1,       /* the request is over: answered before, timed out, client gone */
 	HTTP_BAD_STATUS = -2, /* not from 200 to 599 */
 	HTTP_BAD_HEADER = -3, /* a name that is no token, or CR, LF or NUL in a value */
@@ -76,6 +86,22 @@ const char *http_request_ip(const struct http_request *request, uint64_t serial)
 /* What the ids of requests that came without one begin with, as the access log shows them:
  * "PREFIX-SERIAL", the serial in hexadecimal. Up to 39 bytes; copied. */
 void http_request_id_prefix(const char *prefix);
+
+/*
+ * Asks for the body: for `least` bytes of it that are not taken yet (1: the next piece), or for
+ * all of it (UINT64_MAX). Sends the client the "100 Continue" it may wait for. HTTP_OK: they are
+ * there, or the body is complete or has failed, see body_state. HTTP_LATER: on_body comes once
+ * when that is so. HTTP_OVER. What is not asked for waits in the client's socket.
+ */
+int http_request_body_wait(struct http_request *request, uint64_t serial, uint64_t least);
+
+/* Takes what is there of the body: body_size is 0 then. Returns HTTP_OK or HTTP_OVER. */
+int http_request_body_take(struct http_request *request, uint64_t serial);
+
+/* Trailer field number `index` (from 0), once the body is complete. Returns 1, or 0 when there is
+ * none. RFC 9110, 6.5: trailers are never merged into the header fields. */
+int http_request_trailer_at(const struct http_request *request, uint64_t serial, uint32_t index,
+	const char **name, size_t *name_size, const char **value, size_t *value_size);
 
 /*
  * Answers at once with the whole body. `headers` is "Name: value\r\n" lines, checked here; Date,

@@ -108,16 +108,43 @@ static int grow_fields(struct http_exchange *exchange)
 	return 0;
 }
 
+/* Trailers are copied: they are rare, and the head's bytes may be gone when they come. */
+static int add_trailer_text(struct http_exchange *exchange, const char *at, size_t size)
+{
+	if (buffer_add(&exchange->trailers, at, size) == 0)
+		return 0;
+	return http_exchange_refuse(exchange, 503, "memory is out");
+}
+
+/* Not inlined: it would cost each header field the registers it needs. */
+__attribute__((cold, noinline)) static int on_trailer_value(
+	struct http_exchange *exchange, const char *at, size_t size)
+{
+	const struct buffer *trailers = &exchange->trailers;
+
+	if (!exchange->in_value) {
+		if (trailers->size == 0 || trailers->data[trailers->size - 1] == '\0')
+			return http_exchange_refuse(exchange, 400, "a trailer has no name");
+		if (add_trailer_text(exchange, "", 1) != 0)
+			return -1;
+	}
+	exchange->in_value = true;
+	return add_trailer_text(exchange, at, size);
+}
+
+static int start_trailer(struct http_exchange *exchange)
+{
+	if (exchange->field_count + ++exchange->trailer_count >
+		config_of(exchange)->header_count_limit)
+		return http_exchange_refuse(exchange, 431, "there are too many trailer fields");
+	return exchange->trailer_count == 1 ? 0 : add_trailer_text(exchange, "", 1);
+}
+
 static int start_field(struct http_exchange *exchange)
 {
 	exchange->in_value = false;
-	if (exchange->head_complete) {
-		if (exchange->field_count + ++exchange->trailer_count >
-			config_of(exchange)->header_count_limit)
-			return http_exchange_refuse(
-				exchange, 431, "there are too many trailer fields");
-		return 0;
-	}
+	if (exchange->head_complete)
+		return start_trailer(exchange);
 	if (exchange->field_count == config_of(exchange)->header_count_limit)
 		return http_exchange_refuse(exchange, 431, "there are too many header fields");
 	if (exchange->field_count == exchange->field_capacity && grow_fields(exchange) != 0)
@@ -134,7 +161,7 @@ static int on_header_field(llhttp_t *parser, const char *at, size_t size)
 	if (exchange->in_value && start_field(exchange) != 0)
 		return -1;
 	if (exchange->head_complete)
-		return 0;
+		return add_trailer_text(exchange, at, size);
 	field = &exchange->fields[exchange->field_count - 1];
 	return extend(exchange, &field->name_at, &field->name_size, at, size);
 }
@@ -144,9 +171,9 @@ static int on_header_value(llhttp_t *parser, const char *at, size_t size)
 	struct http_exchange *exchange = exchange_of(parser);
 	struct http_field *field;
 
-	exchange->in_value = true;
 	if (exchange->head_complete)
-		return 0;
+		return on_trailer_value(exchange, at, size);
+	exchange->in_value = true;
 	field = &exchange->fields[exchange->field_count - 1];
 	return extend(exchange, &field->value_at, &field->value_size, at, size);
 }
@@ -166,11 +193,6 @@ static int on_headers_complete(llhttp_t *parser)
 	return 0;
 }
 
-static uint64_t body_size(const struct http_exchange *exchange)
-{
-	return exchange->placed != NULL ? exchange->placed_size : exchange->body.size;
-}
-
 static int move_body(struct http_exchange *exchange)
 {
 	if (exchange->placed == NULL)
@@ -181,6 +203,15 @@ static int move_body(struct http_exchange *exchange)
 	return 0;
 }
 
+/* Counts bytes that nobody wants. Returns 0, or -1 when they are not worth the connection. */
+static int drop(struct http_exchange *exchange, size_t size)
+{
+	exchange->dropped += size;
+	if (exchange->dropped <= config_of(exchange)->unread_body_limit)
+		return 0;
+	return http_exchange_refuse(exchange, 413, "the body is too long to be dropped");
+}
+
 static int on_body(llhttp_t *parser, const char *at, size_t size)
 {
 	struct http_exchange *exchange = exchange_of(parser);
@@ -189,8 +220,11 @@ static int on_body(llhttp_t *parser, const char *at, size_t size)
 		return -1;
 	exchange->checked = at + size;
 	exchange->framing_bytes = 0;
-	if (size > config_of(exchange)->body_limit - body_size(exchange))
+	if (size > config_of(exchange)->body_limit - exchange->body_total)
 		return http_exchange_refuse(exchange, 413, "the body is too long");
+	exchange->body_total += size;
+	if (exchange->dropping)
+		return drop(exchange, size);
 	if (exchange->placed == NULL && exchange->body.size == 0) {
 		exchange->placed = at;
 		exchange->placed_size = size;
@@ -211,7 +245,7 @@ static int on_chunk_header(llhttp_t *parser)
 {
 	struct http_exchange *exchange = exchange_of(parser);
 
-	if (parser->content_length > config_of(exchange)->body_limit - body_size(exchange))
+	if (parser->content_length > config_of(exchange)->body_limit - exchange->body_total)
 		return http_exchange_refuse(exchange, 413, "the body is too long");
 	return 0;
 }
@@ -262,6 +296,8 @@ static void start_request(struct http_exchange *exchange)
 	exchange->framing_bytes = 0;
 	exchange->extension_bytes = 0;
 	exchange->placed = NULL;
+	exchange->body_total = 0;
+	exchange->body_asked = 0;
 	exchange->refusal = 0;
 	exchange->begun = true;
 	exchange->in_value = true; /* the next name starts a field */
@@ -269,11 +305,26 @@ static void start_request(struct http_exchange *exchange)
 	exchange->complete = false;
 	exchange->chunked = false;
 	exchange->expects_continue = false;
+	exchange->dropping = false;
 	exchange->keep_alive = false;
 	exchange->client_closes = false;
 	exchange->is_head = false;
 	exchange->framing = HTTP_FRAMING_NONE;
 	exchange->full = false;
+}
+
+static void show_body(struct http_exchange *exchange)
+{
+	struct http_request *view = &exchange->view;
+
+	if (exchange->placed != NULL) {
+		view->body = exchange->placed;
+		view->body_size = exchange->placed_size;
+	} else {
+		view->body = exchange->body.size == 0 ? NULL : exchange->body.data;
+		view->body_size = exchange->body.size;
+	}
+	view->body_state = exchange->complete ? HTTP_BODY_COMPLETE : HTTP_BODY_COMING;
 }
 
 static void fill_view(struct http_exchange *exchange)
@@ -289,11 +340,8 @@ static void fill_view(struct http_exchange *exchange)
 	view->path_size = exchange->path.size;
 	view->query = base + exchange->query.at;
 	view->query_size = exchange->query.size;
-	view->body_size = body_size(exchange);
-	view->body = exchange->placed != NULL ? exchange->placed : exchange->body.data;
-	if (view->body_size == 0)
-		view->body = NULL;
 	view->header_count = exchange->field_count;
+	show_body(exchange);
 }
 
 static enum http_parsed go_on(struct http_exchange *exchange, const char *data, size_t size);
@@ -355,7 +403,9 @@ static enum http_parsed go_on(struct http_exchange *exchange, const char *data, 
 		return HTTP_PARSED_ERROR;
 	if (http_parser_keep(exchange) != 0 || move_body(exchange) != 0)
 		return HTTP_PARSED_ERROR;
-	return HTTP_PARSED_MORE;
+	show_body(exchange);
+	return exchange->view.state == 0 && !exchange->dropping ? HTTP_PARSED_HEAD
+								: HTTP_PARSED_MORE;
 }
 
 enum http_parsed http_parser_feed(
@@ -397,7 +447,7 @@ int http_parser_keep(struct http_exchange *exchange)
 	if (exchange->placed != NULL && !in_head_buffer(exchange, exchange->placed) &&
 		move_body(exchange) != 0)
 		return -1;
-	if (exchange->complete)
+	if (exchange->head_complete)
 		fill_view(exchange);
 	return 0;
 }

@@ -93,11 +93,23 @@ void http_exchange_reset(struct http_exchange *exchange)
 	exchange->view.state = 0;
 	trim(&exchange->head, KEPT_BUFFER);
 	trim(&exchange->body, KEPT_BUFFER);
+	if (exchange->trailers.size != 0)
+		buffer_free(&exchange->trailers);
 	drop_fields(exchange);
 	if (exchange->arena.blocks != NULL)
 		arena_reset(&exchange->arena);
 	list_remove(&exchange->ready);
 	exchange->begun = false;
+}
+
+void http_exchange_drop(struct http_exchange *exchange)
+{
+	exchange->view.serial = ++pool.serial;
+	exchange->view.state = 0;
+	trim(&exchange->body, KEPT_BUFFER);
+	list_remove(&exchange->ready);
+	exchange->dropped = 0;
+	exchange->dropping = true;
 }
 
 void http_exchange_free(struct http_exchange *exchange)
@@ -113,6 +125,8 @@ void http_exchange_free(struct http_exchange *exchange)
 	trim(&exchange->head, keep ? KEPT_BUFFER : 0);
 	trim(&exchange->body, keep ? KEPT_BUFFER : 0);
 	trim(&exchange->rest, keep ? KEPT_BUFFER : 0);
+	if (exchange->trailers.size != 0)
+		buffer_free(&exchange->trailers);
 	drop_fields(exchange);
 	if (exchange->arena.blocks == NULL)
 		;

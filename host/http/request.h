@@ -51,14 +51,15 @@ struct http_exchange {
 
 	/* Reading; see parser.c. */
 	llhttp_t parser;
-	const char *base;      /* the head's first byte: where it was read, or head.data */
-	const char *checked;   /* up to here the lines of the read in progress are checked */
-	const char *input_end; /* the end of the read in progress */
-	struct buffer head;    /* the head, once it spans reads or has to outlive one */
-	struct buffer body;    /* the body, likewise */
-	struct buffer rest;    /* bytes behind this request that were read with it */
-	size_t rest_at;        /* how many of them are parsed already */
-	uint32_t head_size;    /* bytes of the head, the empty line included; 0 until it is known */
+	const char *base;       /* the head's first byte: where it was read, or head.data */
+	const char *checked;    /* up to here the lines of the read in progress are checked */
+	const char *input_end;  /* the end of the read in progress */
+	struct buffer head;     /* the head, once it spans reads or has to outlive one */
+	struct buffer body;     /* what is not taken of the body, likewise */
+	struct buffer trailers; /* "name\0value\0name\0value" */
+	struct buffer rest;     /* bytes behind this request that were read with it */
+	size_t rest_at;         /* how many of them are parsed already */
+	uint32_t head_size; /* bytes of the head, the empty line included; 0 until it is known */
 	struct http_span method;
 	struct http_span target;
 	struct http_span path;
@@ -73,15 +74,20 @@ struct http_exchange {
 	uint32_t extension_bytes; /* of all chunk extensions of this body */
 	const char *placed;       /* the body where it was read; NULL when it is in `body` */
 	size_t placed_size;
-	int refusal;        /* status of the error found, 0 for none */
-	const char *reason; /* a sentence to it */
-	char last_byte;     /* of the lines checked so far */
-	bool begun;         /* a byte of it was read; until then the parser's fields mean nothing */
-	bool in_value;      /* the parser is in a field's value, not its name */
+	uint64_t length;     /* bytes of the body that were announced; 0 when chunked */
+	uint64_t body_total; /* bytes of it that have come */
+	uint64_t body_asked; /* bytes the handler waits for, UINT64_MAX for all; 0 for none */
+	uint64_t dropped;    /* bytes of it that came after the answer */
+	int refusal;         /* status of the error found, 0 for none */
+	const char *reason;  /* a sentence to it */
+	char last_byte;      /* of the lines checked so far */
+	bool begun;    /* a byte of it was read; until then the parser's fields mean nothing */
+	bool in_value; /* the parser is in a field's value, not its name */
 	bool head_complete;
 	bool complete;
 	bool chunked;
 	bool expects_continue; /* and was not answered 100 yet */
+	bool dropping;         /* the request is over, and what is left of its body is dropped */
 	bool client_closes;    /* it does not want to keep the connection */
 
 	/* Answering; see response.c. */
@@ -107,6 +113,9 @@ const char *http_exchange_ip(struct http_exchange *exchange);
 /* Ends the request: its serial is over. The exchange is ready for the next of its connection. */
 void http_exchange_reset(struct http_exchange *exchange);
 
+/* Ends the request before its body: what is left of that is parsed and dropped. */
+void http_exchange_drop(struct http_exchange *exchange);
+
 /* Ends the request and gives the exchange back to the pool. */
 void http_exchange_free(struct http_exchange *exchange);
 
@@ -119,11 +128,22 @@ static inline int http_exchange_refuse(
 	return -1;
 }
 
+/* Has the loop look at the exchange, unless it is about to anyway. */
+void http_exchange_queue(struct http_exchange *exchange);
+
 /* Whether the handler has been given the request and has not answered it in full. */
 static inline bool http_exchange_is_open(const struct http_exchange *exchange)
 {
 	return exchange->view.state == HTTP_REQUEST_WAITING ||
 	       exchange->view.state == HTTP_REQUEST_STREAMING;
+}
+
+/* The exchange of a request that a handler may still answer, or NULL. */
+static inline struct http_exchange *http_exchange_of(struct http_request *request, uint64_t serial)
+{
+	struct http_exchange *exchange = (struct http_exchange *)(void *)request;
+
+	return request->serial == serial && http_exchange_is_open(exchange) ? exchange : NULL;
 }
 
 static inline bool http_exchange_has_rest(const struct http_exchange *exchange)

@@ -11,6 +11,7 @@
 #include <strings.h>
 
 #include "base/check.h"
+#include "http/body.h"
 #include "http/export.h"
 #include "http/server_state.h"
 #include "http/status.h"
@@ -214,7 +215,8 @@ static void plan_head(struct http_exchange *exchange, int64_t length, struct hea
 		head->framing = exchange->view.version_minor == 0 ? HTTP_FRAMING_CLOSE
 								  : HTTP_FRAMING_CHUNKED;
 	if (!exchange->keep_alive || head->framing == HTTP_FRAMING_CLOSE ||
-		http_server_is_ending(exchange->connection->server))
+		http_server_is_ending(exchange->connection->server) ||
+		(!exchange->complete && !http_body_may_drop(exchange)))
 		head->closes = true;
 	exchange->keep_alive = !head->closes;
 	exchange->framing = (uint8_t)head->framing;
@@ -224,30 +226,11 @@ static void plan_head(struct http_exchange *exchange, int64_t length, struct hea
 
 /* ---- Moving on ----------------------------------------------------------------------------- */
 
-/* Has the loop look at the exchange, unless it is about to anyway. */
-static void queue(struct http_exchange *exchange)
-{
-	struct http_server *server = exchange->connection->server;
-
-	if (exchange == server->dispatching || !list_empty(&exchange->ready))
-		return;
-	list_append(&server->ready, &exchange->ready);
-	http_server_later(server);
-}
-
 static void complete(struct http_exchange *exchange)
 {
 	exchange->view.state = HTTP_REQUEST_ANSWERED;
 	exchange->connection->server->counters->busy--;
-	queue(exchange);
-}
-
-static struct http_exchange *check(struct http_request *request, uint64_t serial)
-{
-	if (request->serial != serial || (request->state != HTTP_REQUEST_WAITING &&
-						 request->state != HTTP_REQUEST_STREAMING))
-		return NULL;
-	return (struct http_exchange *)(void *)request;
+	http_exchange_queue(exchange);
 }
 
 static void send_answer(struct http_exchange *exchange, const struct head *head,
@@ -279,7 +262,7 @@ static int check_answer(
 HTTP_EXPORT int http_response_send(struct http_request *request, uint64_t serial, int status,
 	int type, const char *headers, size_t headers_size, const char *body, size_t body_size)
 {
-	struct http_exchange *exchange = check(request, serial);
+	struct http_exchange *exchange = http_exchange_of(request, serial);
 	struct head head = {.status = status, .type = type};
 	struct slice lines = {.data = headers, .size = headers_size};
 	struct slice content = {.data = body, .size = body_size};
@@ -304,12 +287,12 @@ static int result_of(struct http_exchange *exchange)
 	struct http_connection *connection = exchange->connection;
 
 	if (connection->broken) {
-		queue(exchange);
+		http_exchange_queue(exchange);
 		return HTTP_OVER;
 	}
 	if (connection->output.size == 0)
 		return HTTP_OK;
-	queue(exchange); /* the loop has to wait for the client now */
+	http_exchange_queue(exchange); /* the loop has to wait for the client now */
 	if (connection->output.size - connection->output_at <=
 		connection->server->config->write_buffer_limit)
 		return HTTP_OK;
@@ -320,7 +303,7 @@ static int result_of(struct http_exchange *exchange)
 HTTP_EXPORT int http_response_begin(struct http_request *request, uint64_t serial, int status,
 	int type, const char *headers, size_t headers_size, int64_t length)
 {
-	struct http_exchange *exchange = check(request, serial);
+	struct http_exchange *exchange = http_exchange_of(request, serial);
 	struct head head = {.status = status, .type = type};
 	struct slice lines = {.data = headers, .size = headers_size};
 	int result;
@@ -334,7 +317,7 @@ HTTP_EXPORT int http_response_begin(struct http_request *request, uint64_t seria
 	exchange->owed = head.length;
 	exchange->view.state = HTTP_REQUEST_STREAMING;
 	send_answer(exchange, &head, lines, (struct slice){0});
-	queue(exchange); /* its response_timeout is over */
+	http_exchange_queue(exchange); /* its response_timeout is over */
 	return result_of(exchange);
 }
 
@@ -350,7 +333,7 @@ static void send_chunk(struct http_exchange *exchange, struct slice data)
 HTTP_EXPORT int http_response_write(
 	struct http_request *request, uint64_t serial, const char *data, size_t size)
 {
-	struct http_exchange *exchange = check(request, serial);
+	struct http_exchange *exchange = http_exchange_of(request, serial);
 	struct slice piece = {.data = data, .size = size};
 
 	if (exchange == NULL)
@@ -393,7 +376,7 @@ static void break_off(struct http_exchange *exchange)
 
 HTTP_EXPORT int http_response_end(struct http_request *request, uint64_t serial)
 {
-	struct http_exchange *exchange = check(request, serial);
+	struct http_exchange *exchange = http_exchange_of(request, serial);
 
 	if (exchange == NULL)
 		return HTTP_OVER;
@@ -411,7 +394,7 @@ HTTP_EXPORT int http_response_end(struct http_request *request, uint64_t serial)
 
 HTTP_EXPORT int http_response_abort(struct http_request *request, uint64_t serial)
 {
-	struct http_exchange *exchange = check(request, serial);
+	struct http_exchange *exchange = http_exchange_of(request, serial);
 
 	if (exchange == NULL)
 		return HTTP_OVER;

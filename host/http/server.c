@@ -102,6 +102,16 @@ void http_server_later(struct http_server *server)
 		CHECK(uv_idle_start(&server->later, on_later) == 0);
 }
 
+void http_exchange_queue(struct http_exchange *exchange)
+{
+	struct http_server *server = exchange->connection->server;
+
+	if (exchange == server->dispatching || !list_empty(&exchange->ready))
+		return;
+	list_append(&server->ready, &exchange->ready);
+	http_server_later(server);
+}
+
 /* ---- The end ------------------------------------------------------------------------------- */
 
 bool http_server_is_ending(const struct http_server *server)

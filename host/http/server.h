@@ -29,10 +29,13 @@ struct http_config {
 	uint32_t header_limit;       /* 16 KiB for all header lines; more is 431 */
 	uint32_t header_count_limit; /* 100 fields; more is 431 */
 	uint64_t body_limit;         /* 100 MiB; more is 413 */
+	uint64_t
+		unread_body_limit; /* 256 KiB of a body no handler reads are dropped; else closed */
 	uint32_t header_timeout; /* 10 s from a request's first byte to the end of its head: 408 */
-	uint32_t body_timeout;   /* 60 s for the body: 408 */
+	uint32_t body_timeout;   /* 60 s for what a handler asks for of the body: 408 */
 	uint32_t keep_alive_timeout; /* 75 s without a request */
-	uint32_t response_timeout;   /* 60 s from the complete request to its answer: 503 */
+	uint32_t response_timeout;   /* 60 s from the request, or what it asked for of the body, to
+				      * the handler's answer: 503 */
 	uint32_t write_timeout;      /* 60 s without the client taking a byte: closed */
 	uint32_t connection_limit;   /* connections at once; above it accepting pauses */
 	uint32_t write_buffer_limit; /* 64 KiB waiting to be taken before HTTP_FULL */
@@ -48,8 +51,12 @@ enum http_cancel {
 
 /* What a server calls. All run on the loop; none may call http_server_free. */
 struct http_handler {
-	/* A request is complete, head and body. It may be answered before this returns or later. */
+	/* A request's head is complete, and its body is what was read with it: all of it, or its
+	 * beginning (HTTP_BODY_COMING). It may be answered before this returns or later. */
 	void (*on_request)(void *context, struct http_request *request);
+	/* After HTTP_LATER: what was asked for of the body is there, or it is complete or failed.
+	 */
+	void (*on_body)(void *context, struct http_request *request);
 	/* The request is over and was not answered in full. Its memory is valid until this returns,
 	 * but http_response_* already answer HTTP_OVER. */
 	void (*on_cancel)(void *context, struct http_request *request, enum http_cancel why);
@@ -65,7 +72,7 @@ struct http_handler {
 
 /* Written by this process only, may be read by others: aligned words, never reset. */
 struct http_counters {
-	uint64_t requests;    /* complete requests handed to the handler */
+	uint64_t requests;    /* requests handed to the handler */
 	uint64_t connections; /* open now */
 	uint64_t accepted;    /* connections ever accepted or adopted */
 	uint64_t busy;        /* requests without a complete answer now */

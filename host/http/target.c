@@ -49,8 +49,8 @@ bool http_host_valid(struct slice host)
 	return true;
 }
 
-/* Drops "http://host" from the front. Returns 0, or -1 when it is not there. */
-static int strip_authority(struct slice *target)
+/* Takes "http://host" off the front. Returns 0, or -1 when it is not there. */
+static int strip_authority(struct slice *target, struct slice *ret_host)
 {
 	static const struct slice schemes[] = {SLICE("http://"), SLICE("https://")};
 	struct slice host;
@@ -68,6 +68,7 @@ static int strip_authority(struct slice *target)
 	host.size = (size_t)(target->data + size - host.data);
 	if (host.size == 0 || !http_host_valid(host))
 		return -1;
+	*ret_host = host;
 	target->data += size;
 	target->size -= size;
 	return 0;
@@ -79,14 +80,13 @@ int http_target_split(struct slice target, bool is_options, struct http_target *
 	const char *mark;
 
 	if (target.size == 1 && target.data[0] == '*' && is_options) {
-		ret_parts->path = target;
-		ret_parts->query = (struct slice){0};
-		ret_parts->escaped = false;
+		parts.path = target;
+		*ret_parts = parts;
 		return 0;
 	}
 	if (target.size == 0 || memchr(target.data, '#', target.size) != NULL)
 		return -1;
-	if (target.data[0] != '/' && strip_authority(&target) != 0)
+	if (target.data[0] != '/' && strip_authority(&target, &parts.authority) != 0)
 		return -1;
 	parts.path = target;
 	mark = target.size == 0 ? NULL : memchr(target.data, '?', target.size);

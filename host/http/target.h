@@ -8,9 +8,10 @@
 
 /* A request-target taken apart; the slices point into it. */
 struct http_target {
-	struct slice path;  /* still percent-encoded; "/" when the target has none */
-	struct slice query; /* behind the first "?"; size 0 when none */
-	bool escaped;       /* the path holds a "%" */
+	struct slice authority; /* of an absolute target: "host:port"; size 0 else */
+	struct slice path;      /* still percent-encoded; "/" when the target has none */
+	struct slice query;     /* behind the first "?"; size 0 when none */
+	bool escaped;           /* the path holds a "%" */
 };
 
 /*

@@ -358,6 +358,7 @@ static void open_entry(lua_State *lua, struct script *script)
 		[SCRIPT_START] = "start",
 		[SCRIPT_SERVE] = "serve",
 		[SCRIPT_FAILED] = "failed",
+		[SCRIPT_BODY] = "body",
 		[SCRIPT_CANCEL] = "cancel",
 		[SCRIPT_WRITABLE] = "writable",
 		[SCRIPT_TICK] = "tick",

@@ -63,6 +63,7 @@ int script_check_loop(struct script *script, struct error *error);
 /* The handler's side of a request; a worker's struct http_handler calls these. */
 void script_http_request(struct script *script, struct http_request *request);
 void script_http_cancel(struct script *script, struct http_request *request, enum http_cancel why);
+void script_http_body(struct script *script, struct http_request *request);
 void script_http_writable(struct script *script, struct http_request *request);
 
 /*

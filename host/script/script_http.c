@@ -25,6 +25,9 @@ const void *const script_ffi_functions[] = {
 	(const void *)http_request_header_at,
 	(const void *)http_request_ip,
 	(const void *)http_request_id_prefix,
+	(const void *)http_request_body_wait,
+	(const void *)http_request_body_take,
+	(const void *)http_request_trailer_at,
 	(const void *)http_response_send,
 	(const void *)http_response_begin,
 	(const void *)http_response_write,
@@ -177,7 +180,8 @@ void script_http_event(struct script *script, const struct script_event *event)
 		lua_pushinteger(script->lua, event->why);
 		(void)script_call(script, SCRIPT_CANCEL, 2, 0);
 	} else {
-		(void)script_call(script, SCRIPT_WRITABLE, 1, 0);
+		(void)script_call(script,
+			event->kind == SCRIPT_EVENT_BODY ? SCRIPT_BODY : SCRIPT_WRITABLE, 1, 0);
 	}
 	script_leave(script);
 }
@@ -199,6 +203,13 @@ void script_http_request(struct script *script, struct http_request *request)
 	script_event_add(script, (struct script_event){.kind = SCRIPT_EVENT_REQUEST,
 					 .request = request,
 					 .serial = request->serial});
+}
+
+void script_http_body(struct script *script, struct http_request *request)
+{
+	event_take(script,
+		(struct script_event){
+			.kind = SCRIPT_EVENT_BODY, .request = request, .serial = request->serial});
 }
 
 void script_http_cancel(struct script *script, struct http_request *request, enum http_cancel why)

@@ -21,7 +21,12 @@
 #include "script/script_abi.h"
 #pragma GCC visibility pop
 
-enum script_event_kind { SCRIPT_EVENT_REQUEST = 1, SCRIPT_EVENT_CANCEL, SCRIPT_EVENT_WRITABLE };
+enum script_event_kind {
+	SCRIPT_EVENT_REQUEST = 1,
+	SCRIPT_EVENT_BODY,
+	SCRIPT_EVENT_CANCEL,
+	SCRIPT_EVENT_WRITABLE
+};
 
 struct script_event {
 	enum script_event_kind kind;
@@ -35,6 +40,7 @@ enum script_function {
 	SCRIPT_START,    /* (module, name, argument, finish): runs a function in a coroutine */
 	SCRIPT_SERVE,    /* (slot): body of a request coroutine */
 	SCRIPT_FAILED,   /* (slot, error): a request coroutine died of an error */
+	SCRIPT_BODY,     /* (serial): what was asked for of the body is there */
 	SCRIPT_CANCEL,   /* (serial, why): the request is over */
 	SCRIPT_WRITABLE, /* (serial): its client takes bytes again */
 	SCRIPT_TICK,     /* (): the timer ran out */

@@ -74,6 +74,11 @@ static void on_request(void *context, struct http_request *request)
 	script_http_request(((struct worker *)context)->script, request);
 }
 
+static void on_body(void *context, struct http_request *request)
+{
+	script_http_body(((struct worker *)context)->script, request);
+}
+
 static void on_cancel(void *context, struct http_request *request, enum http_cancel why)
 {
 	script_http_cancel(((struct worker *)context)->script, request, why);
@@ -106,6 +111,7 @@ static void on_warning(void *context, const char *text)
 
 static const struct http_handler handler = {
 	.on_request = on_request,
+	.on_body = on_body,
 	.on_cancel = on_cancel,
 	.on_writable = on_writable,
 	.on_drained = on_drained,

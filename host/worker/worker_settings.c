@@ -55,7 +55,9 @@ int worker_settings_read(
 	}
 	if (read_access_log(plan, &http->access_log, error) != 0)
 		return -1;
-	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0)
+	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0 ||
+		record_number(plan, "unread_body_limit", 0, UINT64_MAX >> 1,
+			&http->unread_body_limit, error) != 0)
 		return -1;
 	return record_number(
 		plan, "worker_timeout", 0, DAY_MS, &ret_settings->worker_timeout, error);

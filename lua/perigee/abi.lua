@@ -20,6 +20,7 @@ end
 --- enum http_result
 abi.OK = 0
 abi.FULL = 1
+abi.LATER = 2
 abi.OVER = -1
 abi.BAD_STATUS = -2
 abi.BAD_HEADER = -3

@@ -7,12 +7,15 @@
 local ffi = require "ffi"
 
 local abi = require "perigee.abi"
+local bodies = require "perigee.body"
 local error_page = require "perigee.error_page"
 local exceptions = require "perigee.exceptions"
+local form = require "perigee.form"
 local frames = require "perigee.frames"
 local http = require "perigee.http"
 local json = require "perigee.json"
 local log = require "perigee.log"
+local proxy = require "perigee.proxy"
 local request = require "perigee.request"
 local scheduler = require "perigee.scheduler"
 local traceback = require "perigee.traceback"
@@ -24,6 +27,7 @@ local BAD_STATUS, BAD_HEADER = abi.BAD_STATUS, abi.BAD_HEADER
 local TYPE_TEXT, TYPE_JSON = 1, 3
 local STREAMING = 2 -- enum http_request_state
 local POINTER, SERIAL, ROUTE, VALUES = request.POINTER, request.SERIAL, request.ROUTE, request.VALUES
+local OPEN = request.OPEN
 
 local ffi_string, tonumber, type = ffi.string, tonumber, type
 local unpack = unpack
@@ -46,6 +50,8 @@ function dispatch.install(served)
   watched = served.config.mode == "development"
   for _, route in ipairs(watched and router.routes or {}) do route.hooked = true end -- the long way
   request.app = served
+  form.configure(served.config)
+  proxy.configure(served.config.trusted_proxies)
 end
 
 -- ── Values to responses ──────────────────────────────────────────────────────────────────────
@@ -95,7 +101,9 @@ local function default_error(req, value)
 end
 
 local function log_fault(req, value)
-  log.error(("%s %s: %s"):format(req.method or "?", req.path or "?", traceback.text(value)))
+  -- the target, because it has no control characters, which could look like lines of the log
+  log.error(("%s %s (id %s): %s"):format(req.method or "?", req.target or "?", req.id,
+    traceback.text(value)))
 end
 
 --- What is around the answer to a request: its route, or the app when there is none.
@@ -263,11 +271,16 @@ function dispatch.failed(slot, value, release)
     log.error("in Perigee itself: %s", traceback.text(fault))
     return
   end
-  if scheduler.is_cancelled(traceback.unwrap(fault)) then return end
+  if scheduler.is_cancelled(traceback.unwrap(fault)) then
+    if req[OPEN] then request.close_files(req) end
+    return
+  end
   scheduler.spawn(function()
     local own = scheduler.current
     own.serial = req[SERIAL]
+    own.request = req
     recover(own, req, fault, task.hooked)
+    if req[OPEN] then request.close_files(req) end
   end)
 end
 
@@ -344,6 +357,7 @@ function dispatch.body(slot, release)
   function task.failed(value) dispatch.failed(slot, value, release) end
   while true do
     serve(task)
+    if task.request[OPEN] then request.close_files(task.request) end
     task.serial, task.request, task.cancelled, task.sleep = 0, nil, nil, nil
     scheduler.current = nil
     local count = state.idle_count
@@ -357,6 +371,7 @@ function dispatch.body(slot, release)
   end
 end
 
+local DISCONNECT = 2 -- enum http_cancel
 local reasons = {
   "it was not answered within response_timeout",
   "the client went away",
@@ -368,8 +383,12 @@ local reasons = {
 ---@param why number enum http_cancel
 function dispatch.cancel(serial, why)
   writers[serial] = nil
+  bodies.forget(serial)
   local task = scheduler.of_request(serial)
-  if task then scheduler.cancel(task, reasons[why] or "the request is over") end
+  if not task then return end
+  local left = why == DISCONNECT and task.request and request.disconnect_functions(task.request)
+  for _, fn in ipairs(left or {}) do scheduler.spawn(fn, task.request) end
+  scheduler.cancel(task, reasons[why] or "the request is over")
 end
 
 --- A slow client has taken what was written. Called from C.

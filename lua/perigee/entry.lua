@@ -42,6 +42,7 @@ function entry.open(address, release)
     start = start,
     serve = function(slot) return require("perigee.dispatch").body(slot, release) end,
     failed = function(slot, value) require("perigee.dispatch").failed(slot, value, release) end,
+    body = function(serial) require("perigee.body").arrived(serial) end,
     cancel = function(serial, why) require("perigee.dispatch").cancel(serial, why) end,
     writable = function(serial) require("perigee.dispatch").writable(serial) end,
     tick = scheduler.tick,

@@ -7,6 +7,7 @@
 local bind = require "perigee.bind"
 local cpus = require "perigee.cpus"
 local nearest = require "perigee.nearest"
+local proxy = require "perigee.proxy"
 
 local settings = {}
 
@@ -20,11 +21,13 @@ local DAY = 86400
 ---@field least number|nil in seconds, bytes or pieces
 ---@field most number|nil
 ---@field values string[]|nil of an enum
+---@field check nil|fun(element: any): boolean, string|nil of a list's elements
 ---@field help string
 
 ---@type perigee.Setting[]
 settings.list = {
-  { name = "bind", type = "list", default = { "127.0.0.1:8000" }, argument = "ADDRESS",
+  { name = "bind", type = "list", default = { "127.0.0.1:8000" }, argument = "ADDRESS", check = bind.check,
+    least = 1,
     help = "where to listen: host:port, :port, [v6]:port, unix:/path or fd:N; may be repeated" },
   { name = "workers", type = "workers", default = "auto", least = 1, most = 256,
     help = "worker processes; auto: one for each CPU this process may use" },
@@ -66,10 +69,22 @@ settings.list = {
     help = "header lines of a request (431)" },
   { name = "body_limit", type = "size", default = 100 * MIB, least = 0, most = 1024 * GIB,
     help = "for a request's body (413)" },
+  { name = "unread_body_limit", type = "size", default = 256 * KIB, least = 0, most = 1024 * GIB,
+    help = "of a body no handler reads; dropped to keep the connection" },
+  { name = "form_memory_limit", type = "size", default = MIB, least = 0, most = GIB,
+    help = "for a form's fields (413), and its files until they go to the disk" },
+  { name = "form_part_limit", type = "int", default = 1000, least = 1, most = 1000000,
+    help = "fields and files of a form (413)" },
+  { name = "form_header_limit", type = "size", default = 8 * KIB, least = 256, most = MIB,
+    help = "for the header of a form's part (413)" },
+  { name = "form_directory", type = "string", argument = "FOLDER",
+    help = "for the temporary files of forms; default $TMPDIR or /tmp" },
+  { name = "trusted_proxies", type = "list", argument = "ADDRESS", check = proxy.check,
+    help = "whose Forwarded and X-Forwarded-* count: addresses, networks, unix:; may be repeated" },
   { name = "header_timeout", type = "seconds", default = 10, least = 0.001, most = DAY,
     help = "for a request's head to arrive (408)" },
   { name = "body_timeout", type = "seconds", default = 60, least = 0.001, most = DAY,
-    help = "for a request's body to arrive (408)" },
+    help = "for what a handler asks for of the body (408)" },
   { name = "keep_alive_timeout", type = "seconds", default = 75, least = 0.001, most = DAY,
     help = "for a connection without a request" },
   { name = "response_timeout", type = "seconds", default = 60, least = 0.001, most = DAY,
@@ -163,20 +178,22 @@ function normalise.string(_, written)
   return nil, "a string that is not empty"
 end
 
---- Lists are `bind`, whose elements are addresses. The normal form is a list too.
-function normalise.list(_, written)
+--- The normal form of a list is a list too.
+function normalise.list(setting, written)
   if type(written) == "string" then written = { written } end
   local list = {}
   if type(written) == "table" then
     for i, element in ipairs(written) do
-      local ok, message = bind.check(element)
+      local ok, message = setting.check(element)
       if not ok then return nil, message end
       list[i] = tostring(element)
     end
   elseif type(written) == "number" then
-    return normalise.list(_, { written })
+    return normalise.list(setting, { written })
   end
-  if #list == 0 then return nil, "an address or a list of them" end
+  if type(written) ~= "table" or #list < (setting.least or 0) then
+    return nil, "an address or a list of them"
+  end
   return list
 end
 

@@ -1,6 +1,8 @@
 --- Percent-encoding, and application/x-www-form-urlencoded: queries and forms.
 local find, sub, byte, char = string.find, string.sub, string.byte, string.char
-local concat = table.concat
+local gsub, concat = string.gsub, table.concat
+
+local LONG = 1024 -- bytes from which gsub is quicker than what LuaJIT compiles
 
 local urlencoded = {}
 
@@ -16,12 +18,17 @@ do
   end
 end
 
---- Decodes percent-escapes, once. What is no escape stays as it is.
+--- Decodes percent-escapes, once. What is no escape stays as it is, and %00 is a NUL byte, as the
+--- URL standard (WHATWG, 5.1) says: queries and forms are the client's text, and never fail.
 ---@param text string
 ---@param plus boolean|nil whether "+" is a space
 ---@return string
 function urlencoded.decode(text, plus)
   if not find(text, "%", 1, true) and not (plus and find(text, "+", 1, true)) then return text end
+  if #text > LONG then
+    if plus then text = gsub(text, "%+", " ") end
+    return (gsub(text, "%%(%x%x)", hex))
+  end
   local parts, count, position = {}, 0, 1
   for i = 1, #text do
     if i >= position then
@@ -38,16 +45,17 @@ function urlencoded.decode(text, plus)
   return concat(parts)
 end
 
---- Calls `each(into, name, value)` for every pair.
-local function pairs_of(text, each, into)
-  local position, size = 1, #text
-  while position <= size do
+--- Calls `each(into, name, value)` for every pair, `most` of them at most.
+local function pairs_of(text, each, into, most)
+  local position, size, left = 1, #text, most or math.huge
+  while position <= size and left > 0 do
     local stop = find(text, "&", position, true) or size + 1
     if stop > position then
-      local equals = find(text, "=", position, true)
-      if not equals or equals > stop then equals = stop end
-      each(into, urlencoded.decode(sub(text, position, equals - 1), true),
-        urlencoded.decode(sub(text, equals + 1, stop - 1), true))
+      local pair = sub(text, position, stop - 1)
+      local equals = find(pair, "=", 1, true) or stop
+      each(into, urlencoded.decode(sub(pair, 1, equals - 1), true),
+        urlencoded.decode(sub(pair, equals + 1), true))
+      left = left - 1
     end
     position = stop + 1
   end
@@ -75,6 +83,22 @@ end
 ---@return string[]
 function urlencoded.values(text, name)
   return pairs_of(text, keep_all, { name = name, list = {} }).list
+end
+
+local function keep_list(into, name, value)
+  local list = into.lists[name]
+  if list then list[#list + 1] = value else into.lists[name] = { value } end
+  into.count = into.count + 1
+end
+
+--- Name → all its values, in order.
+---@param text string
+---@param most number of pairs; reading stops at one more
+---@return table<string, string[]>
+---@return number # of pairs
+function urlencoded.all_values(text, most)
+  local found = pairs_of(text, keep_list, { lists = {}, count = 0 }, most + 1)
+  return found.lists, found.count
 end
 
 return urlencoded

@@ -375,7 +375,7 @@ describe("http: a timeout", function()
 
   it("answers 408 to a body that does not end", with_host({ body_timeout = 60 }, function(host)
     local client = raw.connect(host.port)
-    client:send "POST /hello HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"
+    client:send "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"
     raw.pass(30)
     client:send "d"
     assert.equal(408, client:response().status)

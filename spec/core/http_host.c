@@ -29,7 +29,8 @@ struct later {
 	struct later *next;
 	struct http_request *request;
 	uint64_t serial;
-	uint64_t left; /* bytes of /flood that are not written yet */
+	uint64_t left; /* bytes of /flood that are not written yet; pieces /pieces has taken */
+	uint64_t sum;  /* bytes they had */
 	uv_timer_t timer;
 	bool timed;
 };
@@ -39,6 +40,7 @@ static struct http_config config = {
 	.header_limit = 16384,
 	.header_count_limit = 100,
 	.body_limit = 100 << 20,
+	.unread_body_limit = 256 << 10,
 	.header_timeout = 10000,
 	.body_timeout = 60000,
 	.keep_alive_timeout = 75000,
@@ -155,6 +157,72 @@ static void echo(struct http_request *request)
 	(void)fclose(out);
 	(void)reply(request, 200, text, size);
 	free(text);
+}
+
+static void answer_body_failure(struct http_request *request)
+{
+	(void)reply(
+		request, request->body_status, request->body_reason, strlen(request->body_reason));
+}
+
+/* Reads the body piece by piece and says how many there were, and the trailers. */
+static void take_pieces(struct later *later)
+{
+	struct http_request *request = later->request;
+	char text[512];
+	int size = 0;
+	const char *name;
+	const char *value;
+	size_t name_size;
+	size_t value_size;
+
+	do {
+		later->left += request->body_size != 0;
+		later->sum += request->body_size;
+		CHECK(http_request_body_take(request, later->serial) == HTTP_OK);
+		CHECK(request->body == NULL);
+		if (request->body_state != HTTP_BODY_COMING)
+			break;
+	} while (http_request_body_wait(request, later->serial, 1) == HTTP_OK);
+	if (request->body_state == HTTP_BODY_COMING)
+		return;
+	if (request->body_state == HTTP_BODY_FAILED) {
+		answer_body_failure(request);
+	} else {
+		size = snprintf(text, sizeof text, "%" PRIu64 " pieces %" PRIu64 " bytes\n",
+			later->left, later->sum);
+		for (uint32_t i = 0; http_request_trailer_at(
+			     request, later->serial, i, &name, &name_size, &value, &value_size);
+			i++)
+			size += snprintf(text + size, sizeof text - (size_t)size,
+				"trailer %.*s=[%.*s]\n", (int)name_size, name, (int)value_size,
+				value);
+		(void)reply(request, 200, text, (size_t)size);
+	}
+	forget(later);
+}
+
+static void pieces(struct http_request *request)
+{
+	take_pieces(remember(request));
+}
+
+static void on_late_timer(uv_timer_t *timer)
+{
+	printf("late\n");
+	take_pieces(timer->data);
+}
+
+/* As /pieces, but only after a while. */
+static void late_pieces(struct http_request *request)
+{
+	struct later *later = remember(request);
+
+	later->timed = true;
+	later->timer.data = later;
+	CHECK(uv_timer_init(&loop, &later->timer) == 0);
+	CHECK(uv_timer_start(&later->timer, on_late_timer, query_number(request), 0) == 0);
+	printf("begun\n");
 }
 
 static void on_slow_timer(uv_timer_t *timer)
@@ -329,41 +397,66 @@ static void pid(struct http_request *request)
 	(void)reply(request, 200, text, (size_t)size);
 }
 
-static const struct {
+static const struct route {
 	const char *path;
 	void (*handle)(struct http_request *request);
+	bool whole; /* once the whole body is there */
 } routes[] = {
-	{"/hello", hello},
-	{"/echo", echo},
-	{"/slow", slow},
-	{"/slowecho", slow},
-	{"/never", never},
-	{"/stream", stream},
-	{"/begin", begin_only},
-	{"/length", known_length},
-	{"/short", known_length},
-	{"/abort", break_off},
-	{"/big", big},
-	{"/flood", flood},
-	{"/status", status},
-	{"/headers", headers},
-	{"/keep", keep},
-	{"/kept", look_at_kept},
-	{"/stat", stat_counters},
-	{"/pid", pid},
+	{"/hello", hello, false},
+	{"/echo", echo, true},
+	{"/pieces", pieces, false},
+	{"/late", late_pieces, false},
+	{"/slow", slow, false},
+	{"/slowecho", slow, true},
+	{"/never", never, false},
+	{"/stream", stream, false},
+	{"/begin", begin_only, false},
+	{"/length", known_length, false},
+	{"/short", known_length, false},
+	{"/abort", break_off, false},
+	{"/big", big, false},
+	{"/flood", flood, false},
+	{"/status", status, false},
+	{"/headers", headers, true},
+	{"/keep", keep, false},
+	{"/kept", look_at_kept, false},
+	{"/stat", stat_counters, false},
+	{"/pid", pid, false},
 };
 
 /* ---- What the server calls ----------------------------------------------------------------- */
 
+static const struct route *route_of(const struct http_request *request)
+{
+	for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
+		if (path_is(request, routes[i].path))
+			return &routes[i];
+	return NULL;
+}
+
 static void on_request(void *context, struct http_request *request)
 {
+	const struct route *route = route_of(request);
+
 	(void)context;
-	for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
-		if (path_is(request, routes[i].path)) {
-			routes[i].handle(request);
-			return;
-		}
-	(void)reply(request, 404, "no such path\n", 13);
+	if (route == NULL)
+		(void)reply(request, 404, "no such path\n", 13);
+	else if (!route->whole ||
+		 http_request_body_wait(request, request->serial, UINT64_MAX) == HTTP_OK)
+		route->handle(request);
+}
+
+static void on_body(void *context, struct http_request *request)
+{
+	struct later *later = find(request);
+
+	(void)context;
+	if (later != NULL)
+		take_pieces(later);
+	else if (request->body_state == HTTP_BODY_FAILED)
+		answer_body_failure(request);
+	else
+		route_of(request)->handle(request);
 }
 
 static void on_cancel(void *context, struct http_request *request, enum http_cancel why)
@@ -409,6 +502,7 @@ static void on_warning(void *context, const char *text)
 
 static const struct http_handler handler = {
 	.on_request = on_request,
+	.on_body = on_body,
 	.on_cancel = on_cancel,
 	.on_writable = on_writable,
 	.on_drained = on_drained,
@@ -475,6 +569,7 @@ static bool set(const char *name, size_t name_size, uint64_t value)
 	SETTING(header_limit)
 	SETTING(header_count_limit)
 	SETTING(body_limit)
+	SETTING(unread_body_limit)
 	SETTING(header_timeout)
 	SETTING(body_timeout)
 	SETTING(keep_alive_timeout)

@@ -79,6 +79,7 @@ describe("http: a request", function()
     local body = echo "GET http://other:8080/echo?x HTTP/1.1\r\nHost: x\r\n\r\n"
     has(body, "path /echo")
     has(body, "query x")
+    has(body, "header Host=[other:8080]") -- RFC 9112, 3.2.2
     local client = raw.connect(host.port)
     assert.equal(404, client:ask("OPTIONS * HTTP/1.1\r\nHost: x" .. CRLF2).status)
     assert.equal(404, client:ask("GET http://other HTTP/1.1\r\nHost: x" .. CRLF2).status)
@@ -121,7 +122,7 @@ describe("http: a request", function()
   end)
 
   local GET = "GET /hello HTTP/1.1\r\n"
-  local POST = "POST /hello HTTP/1.1\r\nHost: x\r\n"
+  local POST = "POST /echo HTTP/1.1\r\nHost: x\r\n"
   local CHUNKED = POST .. "Transfer-Encoding: chunked\r\n\r\n"
   local refusals = {
     { 400, "no Host", GET .. "\r\n" },
@@ -214,6 +215,13 @@ describe("http: a request", function()
     { 400, "a bare LF at the body's end", CHUNKED .. "0\r\n\n" },
     { 400, "a bare LF after a trailer", CHUNKED .. "0\r\nX: y\n\r\n" },
     { 400, "a bare CR in a trailer", CHUNKED .. "0\r\nX: y\rZ: w\r\n\r\n" },
+    { 400, "a trailer without name", CHUNKED .. "0\r\n: y\r\n\r\n" },
+    { 400, "a second trailer without name", CHUNKED .. "0\r\nA: b\r\n: y\r\n\r\n" },
+    { 400, "a trailer without colon", CHUNKED .. "0\r\nX\r\n\r\n" },
+    { 400, "a blank before a trailer's colon", CHUNKED .. "0\r\nX : y\r\n\r\n" },
+    { 400, "a blank before a trailer", CHUNKED .. "0\r\n X: y\r\n\r\n" },
+    { 400, "NUL in a trailer", CHUNKED .. "0\r\nX: y\0z\r\n\r\n" },
+    { 400, "NUL in a trailer's name", CHUNKED .. "0\r\nX\0: y\r\n\r\n" },
     { 400, "a folded trailer", CHUNKED .. "0\r\nX: y\r\n z\r\n\r\n" },
     { 400, "a control in a chunk extension", CHUNKED .. "3;\1\r\nabc\r\n0\r\n\r\n" },
     { 400, "endless chunk extensions", CHUNKED .. "3;" .. ("a"):rep(17000) .. "\r\nabc\r\n" },
@@ -229,13 +237,13 @@ describe("http: a request", function()
       assert.equal(status, response.status, response.body)
       assert.equal("close", response.headers.connection)
       assert.equal("", rest)
+      assert.equal(before, host:stat().requests)
       if #bytes < 1000 then
         local client = raw.connect(host.port)
         assert.equal(status, client:drip(bytes):response().status)
         client:wait_end()
         client:close()
       end
-      assert.equal(before, host:stat().requests)
     end)
   end
 end)

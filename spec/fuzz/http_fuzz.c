@@ -3,7 +3,9 @@
  *
  * The first byte says how the rest is cut: 0 not at all, else pieces of that many bytes. The
  * second one says what the client does at the end: even, it closes; odd, it closes its sending
- * side first. Built with PERIGEE_FUZZ (clang, libFuzzer); run as http_fuzz spec/fuzz/corpus/http.
+ * side first. The size of a request's path says what its handler does: 1 answers, 2 streams,
+ * 3 aborts, 4 wants the whole body, 5 reads it piece by piece, 6 does so later, others answer
+ * later. Built with PERIGEE_FUZZ (clang, libFuzzer); run as http_fuzz spec/fuzz/corpus/http.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -37,6 +39,7 @@ static const struct http_config config = {
 	.header_limit = 512,
 	.header_count_limit = 16,
 	.body_limit = 4096,
+	.unread_body_limit = 600,
 	.header_timeout = 1000,
 	.body_timeout = 1000,
 	.keep_alive_timeout = 1000,
@@ -75,11 +78,57 @@ static void look_at(const struct http_request *request, uint64_t serial)
 		request->version_minor == 0);
 }
 
+static void look_at_trailers(const struct http_request *request, uint64_t serial)
+{
+	const char *name;
+	const char *value;
+	size_t name_size;
+	size_t value_size;
+
+	for (uint32_t i = 0;
+		http_request_trailer_at(request, serial, i, &name, &name_size, &value, &value_size);
+		i++) {
+		CHECK(request->body_state == HTTP_BODY_COMPLETE);
+		CHECK(name_size != 0);
+		look(name, name_size);
+		look(value, value_size);
+		CHECK(memchr(value, '\n', value_size) == NULL);
+	}
+}
+
+/* Goes on with a body as far as it has come; `whole`: takes nothing before its end. */
+static void read_body(struct http_request *request, uint64_t serial, bool whole)
+{
+	while (request->body_state == HTTP_BODY_COMING &&
+		http_request_body_wait(request, serial, whole ? UINT64_MAX : 1) == HTTP_OK) {
+		look(request->body, (size_t)request->body_size);
+		if (!whole)
+			CHECK(http_request_body_take(request, serial) == HTTP_OK);
+	}
+	if (request->body_state == HTTP_BODY_COMING)
+		return;
+	look_at(request, serial);
+	look_at_trailers(request, serial);
+	if (request->body_state == HTTP_BODY_FAILED)
+		(void)http_response_send(request, serial, request->body_status, HTTP_TYPE_TEXT,
+			NULL, 0, request->body_reason, strlen(request->body_reason));
+	else
+		(void)http_response_send(request, serial, 200, HTTP_TYPE_TEXT, NULL, 0,
+			request->body, (size_t)request->body_size);
+}
+
+static void on_body(void *context, struct http_request *request)
+{
+	(void)context;
+	read_body(request, request->serial, request->path_size == 4);
+}
+
 static void on_request(void *context, struct http_request *request)
 {
 	uint64_t serial = request->serial;
 
 	(void)context;
+	CHECK(request->body_state != HTTP_BODY_FAILED);
 	look_at(request, serial);
 	if (request->path_size == 1) {
 		(void)http_response_send(
@@ -90,6 +139,8 @@ static void on_request(void *context, struct http_request *request)
 		(void)http_response_end(request, serial);
 	} else if (request->path_size == 3) {
 		(void)http_response_abort(request, serial);
+	} else if (request->path_size == 4 || request->path_size == 5) {
+		read_body(request, serial, request->path_size == 4);
 	} else if (later_count < LATER_MOST) {
 		later[later_count].request = request;
 		later[later_count++].serial = serial;
@@ -124,6 +175,7 @@ static void on_warning(void *context, const char *text)
 
 static const struct http_handler handler = {
 	.on_request = on_request,
+	.on_body = on_body,
 	.on_cancel = on_cancel,
 	.on_writable = on_writable,
 	.on_drained = on_nothing,
@@ -151,9 +203,14 @@ static void turn(int client)
 	for (int i = 0; i < 3; i++) {
 		(void)uv_run(&loop, UV_RUN_NOWAIT);
 		while (later_count != 0) {
-			later_count--;
-			(void)http_response_send(later[later_count].request,
-				later[later_count].serial, 200, 0, NULL, 0, "late\n", 5);
+			struct http_request *request = later[--later_count].request;
+			uint64_t serial = later[later_count].serial;
+
+			if (request->serial == serial && request->path_size == 6)
+				read_body(request, serial, false);
+			else
+				(void)http_response_send(
+					request, serial, 200, 0, NULL, 0, "late\n", 5);
 		}
 		while (client >= 0 && recv(client, input, sizeof input, MSG_DONTWAIT) > 0)
 			;

@@ -10,12 +10,16 @@ local app = require "perigee".app "hot"
 app:get("/", function() return "hello\n" end)
 app:get("/users/<id:int>", function(_, id) return id > 5 and "big\n" or "small\n" end)
 app:get("/header", function(req) return req.headers["x-word"] end)
+app:post("/body", function(req) return req.body end)
 return app
 ]]
 
 local function ask(server, path, count)
   local connection = client.connect(server.target)
-  local batch = ("GET " .. path .. " HTTP/1.1\r\nHost: localhost\r\nX-Word: moon\r\n\r\n"):rep(100)
+  local method, body = "GET", "\r\n"
+  if path == "/body" then method, body = "POST", "Content-Length: 4\r\n\r\nbody" end
+  local head = method .. " " .. path .. " HTTP/1.1\r\nHost: localhost\r\nX-Word: moon\r\n"
+  local batch = (head .. body):rep(100)
   for _ = 1, count / 100 do
     connection:send(batch)
     for _ = 1, 100 do assert.equal(200, assert(connection:response()).status) end
@@ -26,7 +30,7 @@ end
 describe("the hot path", function()
   after_each(host.finish)
 
-  for _, path in ipairs { "/", "/users/42", "/header" } do
+  for _, path in ipairs { "/", "/users/42", "/header", "/body" } do
     it("compiles for " .. path, function()
       local server = host.serve { app = app, flags = { "--workers", "1" }, binary = host.release_binary,
         env = { PERIGEE_JIT_LOG = "@DIR@/jit" } }

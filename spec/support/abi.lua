@@ -32,7 +32,8 @@ local function of(pointer)
   return requests[address(pointer)]
 end
 
---- A request as the C side would hold it. Fields: method, target, path, query, body, headers.
+--- A request as the C side would hold it. Fields: method, target, path, query, body, headers, trailers,
+--- ip.
 function fake.request(fields)
   local request = ffi.new("struct http_request")
   local keep = { request }
@@ -50,7 +51,8 @@ function fake.request(fields)
   request.version_major, request.version_minor = 1, 1
   request.serial = fields.serial or 1
   request.state = 1
-  requests[address(request)] = { headers = fields.headers or {}, keep = keep }
+  requests[address(request)] = { headers = fields.headers or {}, trailers = fields.trailers,
+    ip = fields.ip or "127.0.0.1", keep = keep }
   return request
 end
 
@@ -75,9 +77,28 @@ function fake.C.http_request_header_at(pointer, serial, index, name, name_size, 
   return 1
 end
 
+--- Bodies are there as a whole; a test may set body_state, and put more in `body_more`.
+function fake.C.http_request_body_wait(pointer, serial)
+  if pointer.serial ~= serial then return fake.OVER end
+  return fake.body_more and fake.body_more(pointer) or 0
+end
+
+function fake.C.http_request_body_take(pointer, serial)
+  if pointer.serial ~= serial then return fake.OVER end
+  pointer.body, pointer.body_size = nil, 0
+  return 0
+end
+
+function fake.C.http_request_trailer_at(pointer, serial, index, name, name_size, value, value_size)
+  local trailer = (of(pointer).trailers or {})[index + 1]
+  if pointer.serial ~= serial or not trailer then return 0 end
+  name[0], name_size[0], value[0], value_size[0] = trailer[1], #trailer[1], trailer[2], #trailer[2]
+  return 1
+end
+
 function fake.C.http_request_ip(pointer, serial)
   if pointer.serial ~= serial then return nil end
-  return "127.0.0.1"
+  return of(pointer).ip
 end
 
 local function record(call)

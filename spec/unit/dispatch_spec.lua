@@ -90,7 +90,8 @@ describe("a request's way", function()
     serve { target = "/text" }
     assert.equal(500, sent().status)
     assert.equal("500 Internal Server Error\n", sent().body)
-    assert.truthy(logged[1]:find("^GET /text: .-dispatch_spec.lua:%d+: boom\nstack traceback:\n"), logged[1])
+    local expected = "^GET /text %(id %w+%-%x+%): .-dispatch_spec.lua:%d+: boom\nstack traceback:\n"
+    assert.truthy(logged[1]:find(expected), logged[1])
     serve { target = "/" }
     assert.equal(500, sent().status)
   end)
