@@ -111,8 +111,10 @@ end
 function make.json(_, message, fault, status, headers, scrub)
   local lines = {}
   for line in scrub(fault.traceback or ""):gmatch("[^\n]+") do lines[#lines + 1] = (line:gsub("^%s+", "")) end
-  return http.json({ status = status, error = http.reasons[status] or "Error", message = scrub(message),
-    traceback = lines }, status, headers)
+  local ok, response = pcall(http.json, { status = status, error = http.reasons[status] or "Error",
+    message = scrub(message), traceback = lines }, status, headers)
+  if ok then return response end
+  return make.text(nil, message, fault, status, headers, scrub) -- it has bytes JSON cannot say
 end
 
 function make.html(req, message, fault, status, headers, scrub)

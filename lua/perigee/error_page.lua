@@ -72,8 +72,11 @@ function make.text(_, message, _, status, headers)
   return http.text(message .. "\n", status, headers)
 end
 
-function make.json(reason, message, _, status, headers)
-  return http.json({ status = status, error = reason, message = message }, status, headers)
+function make.json(reason, message, title, status, headers)
+  local body = { status = status, error = reason, message = message }
+  local ok, response = pcall(http.json, body, status, headers)
+  if ok then return response end
+  return make.text(reason, message, title, status, headers) -- the message has bytes JSON cannot say
 end
 
 function make.html(reason, message, title, status, headers)
