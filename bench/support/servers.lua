@@ -2,6 +2,7 @@
 -- into a directory and says how it is started there; all answer the same paths with the same bodies:
 --   /          "Hello, World!" as text
 --   /json      {"message":"Hello, World!"}, encoded for each request
+--   /static/   4k.txt and 1m.bin, where the entry has `files`
 --   /version   "VERSION PID", where the entry can reload
 -- An entry with a page of its own is not for comparing requests.
 
@@ -19,7 +20,14 @@ local function fill(text, values)
   return (text:gsub("@(%u+)@", values))
 end
 
-local perigee = { name = "perigee", reloads = true }
+-- The files of /static/, in a directory "static".
+local function write_files(dir)
+  uv.fs_mkdir(dir .. "/static", 493) -- which a second configure finds there
+  write(dir .. "/static/4k.txt", ("0123456789abcdef"):rep(256))
+  write(dir .. "/static/1m.bin", ("\0\1\2\3\4\5\6\7"):rep(2 ^ 17))
+end
+
+local perigee = { name = "perigee", reloads = true, files = true }
 
 local perigee_app = [[
 local perigee = require "perigee"
@@ -30,10 +38,12 @@ local app = perigee.app "bench"
 app:get("/", function() return "Hello, World!" end)
 app:get("/json", function() return { message = "Hello, World!" } end)
 app:get("/version", function() return "@VERSION@ " .. ffi.C.getpid() end)
+app:static("/static", "static")
 return app
 ]]
 
 function perigee.configure(dir, _, version)
+  write_files(dir)
   write(dir .. "/app.lua", fill(perigee_app, { VERSION = tostring(version) }))
 end
 
@@ -60,9 +70,9 @@ function showcase.configure(dir, _, version)
   write(dir .. "/app.lua", rest .. "\n" .. fill(version_route, { VERSION = tostring(version) }))
 end
 
-local nginx = { name = "nginx-lua", reloads = true }
+local nginx = { name = "nginx-lua", reloads = true, files = true }
 
--- Tuned: no access log, no limit on requests per connection, handlers compiled once.
+-- Tuned: no access log, no limit on requests per connection, handlers compiled once, files kept open.
 local nginx_conf = [[
 @USER@
 daemon off;
@@ -79,6 +89,10 @@ http {
   keepalive_requests 1000000000;
   keepalive_timeout 3600s;
   tcp_nodelay on;
+  sendfile on;
+  tcp_nopush on;
+  open_file_cache max=1000 inactive=60s;
+  open_file_cache_valid 60s;
   client_body_temp_path @DIR@/body;
   proxy_temp_path @DIR@/proxy;
   fastcgi_temp_path @DIR@/fastcgi;
@@ -103,6 +117,7 @@ http {
         ngx.print(body)
       }
     }
+    location /static/ { root @DIR@; }
     location = /version {
       content_by_lua_block { ngx.print("@VERSION@ " .. ngx.worker.pid()) }
     }
@@ -111,6 +126,7 @@ http {
 ]]
 
 function nginx.configure(dir, port, version, workers)
+  write_files(dir)
   write(dir .. "/nginx.conf", fill(nginx_conf, {
     DIR = dir, PORT = tostring(port), VERSION = tostring(version), WORKERS = tostring(workers),
     USER = uv.getuid() == 0 and "user root;" or "", CPATH = package.cpath,
@@ -148,6 +164,32 @@ function node.command(dir)
   return { "node", dir .. "/app.js" }
 end
 
+-- For files only: its handlers in mruby are no peer.
+local h2o = { name = "h2o", files = true, only_files = true }
+
+local h2o_conf = [[
+@USER@
+listen: { host: 127.0.0.1, port: @PORT@ }
+num-threads: 1
+pid-file: @DIR@/h2o.pid
+error-log: @DIR@/error.log
+hosts:
+  default:
+    paths:
+      "/": { file.dir: "@DIR@/static", file.index: [ "4k.txt" ] }
+      "/static": { file.dir: "@DIR@/static" }
+]]
+
+function h2o.configure(dir, port)
+  write_files(dir)
+  write(dir .. "/h2o.conf", fill(h2o_conf, { DIR = dir, PORT = tostring(port),
+    USER = uv.getuid() == 0 and "user: root" or "" }))
+end
+
+function h2o.command(dir)
+  return { "h2o", "-c", dir .. "/h2o.conf" }
+end
+
 local limit = { name = "limit" }
 
 function limit.configure() end
@@ -156,7 +198,7 @@ function limit.command(_, port)
   return { "build/release/bench/limit/limit", tostring(port) }
 end
 
-servers.list = { perigee, showcase, nginx, node, limit }
+servers.list = { perigee, showcase, nginx, h2o, node, limit }
 
 --- Those for which `filter` is true, and only those named in BENCH_SERVERS ("limit;perigee") if it is set.
 function servers.chosen(filter)

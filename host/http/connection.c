@@ -4,7 +4,7 @@
  * There is no state variable: what a connection is doing follows from what it holds.
  *   exchange NULL                    idle
  *   exchange->view.state 0           reading a request, or dropping what is left of one
- *   … WAITING, STREAMING             the handler has it
+ *   … WAITING, STREAMING             the handler has it, or with a file_body the loop sends it
  *   … and body_asked                 it waits for the body, which is read only then
  *   output not empty                 the client is slow; nothing is read or parsed meanwhile
  *   closing                          when the output is gone the connection goes too
@@ -24,6 +24,7 @@
 #include "base/check.h"
 #include "base/fd.h"
 #include "http/body.h"
+#include "http/file_body.h"
 #include "http/parser.h"
 #include "http/response.h"
 #include "http/server_state.h"
@@ -233,12 +234,25 @@ static void end(struct http_connection *connection)
 
 /* ---- Settling ------------------------------------------------------------------------------ */
 
+/* The answer's body is a file that the loop sends. */
+static bool is_sending_file(const struct http_connection *connection)
+{
+	const struct http_exchange *exchange = connection->exchange;
+
+	return exchange != NULL && exchange->file_body != NULL && http_exchange_is_open(exchange);
+}
+
 /* The handler has the request. Reading is left on: most clients send nothing now, and to one that
  * does, on_readable has an answer. */
 static void settle_open(struct http_connection *connection)
 {
 	bool asked = connection->exchange->body_asked != 0;
 
+	if (is_sending_file(connection)) {
+		http_connection_want(connection, UV_WRITABLE);
+		http_connection_wait(connection, HTTP_WAIT_CLIENT);
+		return;
+	}
 	if (asked || connection->events == UV_WRITABLE)
 		http_connection_want(connection, UV_READABLE);
 	if (asked)
@@ -267,10 +281,17 @@ static void settle_reading(struct http_connection *connection)
 static void settle(struct http_connection *connection)
 {
 	struct http_exchange *exchange = connection->exchange;
-	bool open = exchange != NULL && http_exchange_is_open(exchange);
+	bool open;
 
 	if (connection->closed)
 		return;
+	if (is_sending_file(connection) && connection->output.size == 0 && !connection->broken) {
+		if (http_file_body_send(exchange) != 0)
+			http_connection_forget_wait(connection);
+		if (exchange->view.state == HTTP_REQUEST_ANSWERED)
+			return; /* which is queued: http_connection_resume comes next */
+	}
+	open = exchange != NULL && http_exchange_is_open(exchange);
 	if (connection->broken) {
 		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
 	} else if (connection->output.size != 0) {
@@ -558,6 +579,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
 		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
 	else if (connection->output.size != 0)
 		on_client_takes(connection);
+	else if (is_sending_file(connection))
+		settle(connection);
 	else if ((events & UV_READABLE) != 0)
 		on_readable(connection);
 	else

@@ -66,7 +66,8 @@ enum http_type {
 	HTTP_TYPE_NONE = 0,
 	HTTP_TYPE_TEXT = 1, /* text/plain; charset=utf-8 */
 	HTTP_TYPE_HTML = 2, /* text/html; charset=utf-8 */
-	HTTP_TYPE_JSON = 3  /* application/json */
+	HTTP_TYPE_JSON = 3, /* application/json */
+	HTTP_TYPE_FILE = 4  /* by the file's name; for http_response_file only */
 };
 
 /*

@@ -9,17 +9,23 @@
 #include "base/check.h"
 #include "http/server_state.h"
 
-/* MSG_NOSIGNAL: a client that has gone is an error value here, never a SIGPIPE. */
+/* MSG_NOSIGNAL: a client that has gone is an error value here, never a SIGPIPE. MSG_MORE: a head
+ * waits for the file's first bytes, which are sent next. */
 static size_t send_parts(struct http_connection *connection, struct iovec *parts, size_t count)
 {
 	struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+	const struct http_exchange *exchange = connection->exchange;
+	int flags = MSG_NOSIGNAL;
 	ssize_t sent;
+
+	if (exchange != NULL && exchange->file_body != NULL)
+		flags |= MSG_MORE;
 
 	do {
 		if (count == 1)
-			sent = send(connection->fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL);
+			sent = send(connection->fd, parts->iov_base, parts->iov_len, flags);
 		else
-			sent = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+			sent = sendmsg(connection->fd, &message, flags);
 	} while (sent < 0 && errno == EINTR);
 	if (sent >= 0)
 		return (size_t)sent;

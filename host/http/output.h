@@ -13,7 +13,7 @@
 #include "base/slice.h"
 
 #define HTTP_BATCH_SIZE 65536 /* bytes of answers collected at most */
-#define HTTP_PARTS_MAX  4     /* slices in one http_output_add */
+#define HTTP_PARTS_MAX  6     /* slices in one http_output_add */
 
 struct http_connection;
 

@@ -14,6 +14,7 @@
 
 #include "http/connection.h"
 #include "http/export.h"
+#include "http/file_body.h"
 #include "http/server_state.h"
 
 #define SLAB_COUNT  16   /* exchanges taken from malloc at once */
@@ -91,6 +92,7 @@ void http_exchange_reset(struct http_exchange *exchange)
 		http_access_end(exchange);
 	exchange->view.serial = ++pool.serial;
 	exchange->view.state = 0;
+	http_file_body_drop(exchange);
 	trim(&exchange->head, KEPT_BUFFER);
 	trim(&exchange->body, KEPT_BUFFER);
 	if (exchange->trailers.size != 0)
@@ -120,6 +122,7 @@ void http_exchange_free(struct http_exchange *exchange)
 		http_access_end(exchange);
 	exchange->view.serial = ++pool.serial;
 	exchange->view.state = 0;
+	http_file_body_drop(exchange);
 	exchange->connection = NULL;
 	exchange->rest_at = 0;
 	trim(&exchange->head, keep ? KEPT_BUFFER : 0);

@@ -21,6 +21,7 @@
 #define HTTP_IP_SIZE       48 /* the longest address as text, and its NUL */
 
 struct http_connection;
+struct http_file_body;
 
 /* A header field; offsets from the exchange's base. */
 struct http_field {
@@ -91,13 +92,14 @@ struct http_exchange {
 	bool client_closes;    /* it does not want to keep the connection */
 
 	/* Answering; see response.c. */
-	bool keep_alive;  /* the connection outlives this exchange, as far as this one knows */
-	bool is_head;     /* HEAD: answers have no body */
-	bool full;        /* HTTP_FULL was said, on_writable is owed */
-	uint8_t framing;  /* enum http_framing */
-	uint64_t owed;    /* body bytes that are announced and not written */
-	int status;       /* of the answer; 0 before */
-	uint64_t sent;    /* body bytes of the answer */
+	bool keep_alive; /* the connection outlives this exchange, as far as this one knows */
+	bool is_head;    /* HEAD: answers have no body */
+	bool full;       /* HTTP_FULL was said, on_writable is owed */
+	uint8_t framing; /* enum http_framing */
+	uint64_t owed;   /* body bytes that are announced and not written */
+	struct http_file_body *file_body; /* what the loop sends of the answer; NULL else */
+	int status;                       /* of the answer; 0 before */
+	uint64_t sent;                    /* body bytes of the answer */
 	uint64_t started; /* for the access log: uv_hrtime when the handler got it; 0 before */
 
 	struct arena arena; /* the decoded path */

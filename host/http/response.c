@@ -27,7 +27,9 @@ struct head {
 	bool has_length;
 	uint64_t length;
 	bool closes;
-	bool says_close; /* the handler's lines have "Connection: close" already */
+	bool says_close;  /* the handler's lines have "Connection: close" already */
+	struct slice own; /* header lines of this room's */
+	struct slice more;
 };
 
 /* The first bytes of a head, being written. */
@@ -240,13 +242,13 @@ static void send_answer(struct http_exchange *exchange, const struct head *head,
 	struct slice parts[HTTP_PARTS_MAX];
 
 	write_prefix(exchange, head, &prefix);
-	if (headers.size == 0)
-		PUT(&prefix, "\r\n");
 	parts[0] = (struct slice){.data = prefix.data, .size = prefix.size};
-	parts[1] = headers;
-	parts[2] = headers.size == 0 ? (struct slice){0} : SLICE("\r\n");
-	parts[3] = body;
-	http_output_add(exchange->connection, parts, 4);
+	parts[1] = head->own;
+	parts[2] = head->more;
+	parts[3] = headers;
+	parts[4] = SLICE("\r\n");
+	parts[5] = body;
+	http_output_add(exchange->connection, parts, 6);
 }
 
 static int check_answer(
@@ -278,6 +280,31 @@ HTTP_EXPORT int http_response_send(struct http_request *request, uint64_t serial
 		content = (struct slice){0};
 	send_answer(exchange, &head, lines, content);
 	complete(exchange);
+	return HTTP_OK;
+}
+
+int http_response_answer(struct http_exchange *exchange, const struct http_answer *answer)
+{
+	struct head head = {.status = answer->status,
+		.type = answer->type,
+		.own = answer->own,
+		.more = answer->more};
+	struct slice body = answer->body;
+	int result = check_answer(exchange, answer->lines.data, answer->lines.size, &head);
+
+	if (result != HTTP_OK)
+		return result;
+	plan_head(exchange, answer->length, &head);
+	if (head.framing == HTTP_FRAMING_NONE)
+		body = (struct slice){0};
+	send_answer(exchange, &head, answer->lines, body);
+	if (head.framing == HTTP_FRAMING_NONE || answer->body.data != NULL) {
+		complete(exchange);
+		return HTTP_OK;
+	}
+	exchange->owed = head.length;
+	exchange->view.state = HTTP_REQUEST_STREAMING;
+	http_exchange_queue(exchange);
 	return HTTP_OK;
 }
 
@@ -338,7 +365,7 @@ HTTP_EXPORT int http_response_write(
 
 	if (exchange == NULL)
 		return HTTP_OVER;
-	if (request->state != HTTP_REQUEST_STREAMING)
+	if (request->state != HTTP_REQUEST_STREAMING || exchange->file_body != NULL)
 		return HTTP_BAD_STATE;
 	if (size == 0)
 		return result_of(exchange);
@@ -380,7 +407,7 @@ HTTP_EXPORT int http_response_end(struct http_request *request, uint64_t serial)
 
 	if (exchange == NULL)
 		return HTTP_OVER;
-	if (request->state != HTTP_REQUEST_STREAMING)
+	if (request->state != HTTP_REQUEST_STREAMING || exchange->file_body != NULL)
 		return HTTP_BAD_STATE;
 	if (exchange->framing == HTTP_FRAMING_LENGTH && exchange->owed != 0) {
 		break_off(exchange);

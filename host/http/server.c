@@ -235,6 +235,7 @@ void http_server_free(struct http_server *server)
 	CHECK(server->finished);
 	CHECK(server->handles == 0);
 	http_connection_pool_free(&server->connections);
+	http_file_cache_free(&server->files);
 	free(server->input);
 	free(server->access);
 	free(server);

@@ -40,6 +40,10 @@ struct http_config {
 	uint32_t connection_limit;   /* connections at once; above it accepting pauses */
 	uint32_t write_buffer_limit; /* 64 KiB waiting to be taken before HTTP_FULL */
 	int access_log;              /* enum http_access_format */
+	uint32_t file_cache_time;   /* 1 s until a file served before is compared with the disk's */
+	uint32_t file_cache_open;   /* 128 files are kept open at most */
+	uint64_t file_cache_memory; /* 32 MiB of small files' contents are kept at most */
+	uint64_t file_memory_limit; /* 64 KiB: a larger file is not read but kept open */
 };
 
 /* Why a request ended before its handler answered. */

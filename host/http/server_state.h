@@ -11,6 +11,7 @@
 #include "http/access_log.h"
 #include "http/connection.h"
 #include "http/date.h"
+#include "http/file_cache.h"
 #include "http/handover.h"
 #include "http/listener.h"
 #include "http/output.h"
@@ -39,6 +40,8 @@ struct http_server {
 	struct http_batch batch; /* answers of the read event in progress */
 	struct http_date date;
 	struct http_access *access; /* NULL: requests are not logged */
+
+	struct http_file_cache files;
 
 	struct http_listeners listeners;
 	struct http_handover handover;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "http/file_abi.h"
 #include "shm/shm_abi.h"
 
 /*
@@ -33,6 +34,11 @@ const void *const script_ffi_functions[] = {
 	(const void *)http_response_write,
 	(const void *)http_response_end,
 	(const void *)http_response_abort,
+	(const void *)http_file_root_open,
+	(const void *)http_file_find,
+	(const void *)http_response_file,
+	(const void *)http_file_list,
+	(const void *)http_file_list_free,
 	(const void *)shm_value_open,
 	(const void *)shm_value_get_int64,
 	(const void *)shm_value_set_int64,

@@ -29,6 +29,7 @@ int worker_settings_read(
 	struct worker_settings *ret_settings, struct slice plan, struct error *error)
 {
 	struct http_config *http = &ret_settings->http;
+	uint64_t file_cache_time;
 	const struct {
 		const char *key;
 		uint32_t *to;
@@ -44,6 +45,7 @@ int worker_settings_read(
 		{"write_timeout", &http->write_timeout, DAY_MS},
 		{"connection_limit", &http->connection_limit, 10000000},
 		{"write_buffer_limit", &http->write_buffer_limit, 1u << 30},
+		{"file_cache_open", &http->file_cache_open, 1000000},
 	};
 
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
@@ -57,8 +59,14 @@ int worker_settings_read(
 		return -1;
 	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0 ||
 		record_number(plan, "unread_body_limit", 0, UINT64_MAX >> 1,
-			&http->unread_body_limit, error) != 0)
+			&http->unread_body_limit, error) != 0 ||
+		record_number(plan, "file_cache_time", 0, DAY_MS, &file_cache_time, error) != 0 ||
+		record_number(plan, "file_cache_memory", 0, UINT64_MAX >> 1,
+			&http->file_cache_memory, error) != 0 ||
+		record_number(plan, "file_memory_limit", 0, UINT64_MAX >> 1,
+			&http->file_memory_limit, error) != 0)
 		return -1;
+	http->file_cache_time = (uint32_t)file_cache_time;
 	return record_number(
 		plan, "worker_timeout", 0, DAY_MS, &ret_settings->worker_timeout, error);
 }

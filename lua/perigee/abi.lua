@@ -25,4 +25,11 @@ abi.OVER = -1
 abi.BAD_STATUS = -2
 abi.BAD_HEADER = -3
 
+--- enum http_file_result; what is below FILE_LAST is one of them
+abi.FILE_LAST = -19
+abi.FILE_MISSING = -20
+abi.FILE_DENIED = -21
+abi.FILE_DIRECTORY = -22
+abi.FILE_FAILED = -23
+
 return abi

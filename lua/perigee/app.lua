@@ -6,6 +6,7 @@ local phase = require "perigee.phase"
 local router = require "perigee.router"
 local scope = require "perigee.scope"
 local shared = require "perigee.shared"
+local static = require "perigee.static"
 local url = require "perigee.url"
 
 ---@class perigee.App: perigee.Scope
@@ -110,6 +111,20 @@ end
 ---@return string # "/users/7?page=2", or with external or host "http://host/users/7"
 function methods:url_for(name, params, options)
   return url.build(self, name, params, options)
+end
+
+--- Serves the files of a directory under a path: GET and HEAD. A route of the same path goes first.
+--- Relative directories start at the folder of the app's file. Raises at the caller's place when there
+--- is no such directory; does not yield.
+---@param prefix string "/assets"
+---@param directory string
+---@param options perigee.StaticOptions|nil
+function methods:static(prefix, directory, options)
+  for _, route in ipairs(static.routes(prefix, directory, options)) do
+    local declared = scope.add_route(self, "app:static", { "GET" }, route.pattern, route.handler,
+      { strict_slashes = false }) -- it sends to a folder's own form itself
+    declared.site, declared.weak = route.site, true
+  end
 end
 
 --- Runs a function beside the requests of each worker, once it accepts; in a worker, at once in

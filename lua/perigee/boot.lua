@@ -7,6 +7,7 @@ local abi = require "perigee.abi"
 local app_module = require "perigee.app"
 local bind = require "perigee.bind"
 local config = require "perigee.config"
+local files = require "perigee.files"
 local handles = require "perigee.handles"
 local listeners = require "perigee.listeners"
 local log = require "perigee.log"
@@ -72,6 +73,7 @@ local function prepare(path)
   package.path = prefix .. "?.lua;" .. prefix .. "?/init.lua;" .. package.path
   package.loaders[3] = file_loader -- after package.preload and Perigee's own modules
   strict.install(_G, uv.fs_realpath(prefix) .. "/")
+  files.set_base(uv.fs_realpath(prefix))
 end
 
 local function line_count(path)

@@ -18,12 +18,13 @@ local log = require "perigee.log"
 local proxy = require "perigee.proxy"
 local request = require "perigee.request"
 local scheduler = require "perigee.scheduler"
+local static = require "perigee.static"
 local traceback = require "perigee.traceback"
 local urlencoded = require "perigee.urlencoded"
 
 local C = abi.C
 local OK, FULL, OVER = abi.OK, abi.FULL, abi.OVER
-local BAD_STATUS, BAD_HEADER = abi.BAD_STATUS, abi.BAD_HEADER
+local BAD_STATUS, BAD_HEADER, FILE_LAST = abi.BAD_STATUS, abi.BAD_HEADER, abi.FILE_LAST
 local TYPE_TEXT, TYPE_JSON = 1, 3
 local STREAMING = 2 -- enum http_request_state
 local POINTER, SERIAL, ROUTE, VALUES = request.POINTER, request.SERIAL, request.ROUTE, request.VALUES
@@ -183,10 +184,28 @@ local function send_whole(req, response)
   return result -- and not as a tail call, which LuaJIT would not record
 end
 
+local function send_file(req, response)
+  local lines, kind, path = response.lines, response.type, response.file
+  if not lines then lines, kind = header_lines(response) end
+  local result = C.http_response_file(req[POINTER], req[SERIAL], response.root, path, #path, response.status,
+    kind, lines, lines and #lines or 0)
+  return result -- and not as a tail call, which LuaJIT would not record
+end
+
 --- Sends a response. Raises when the server refuses it.
 local function send(req, response)
   local result
-  if response.stream then result = send_stream(req, response) else result = send_whole(req, response) end
+  if response.file then
+    result = send_file(req, response)
+    while result < FILE_LAST do
+      response = static.instead(req, response, tonumber(result))
+      result = response.file and send_file(req, response) or send_whole(req, response)
+    end
+  elseif response.stream then
+    result = send_stream(req, response)
+  else
+    result = send_whole(req, response)
+  end
   if result == OK or result == FULL or result == OVER then return end
   if result == BAD_STATUS then error("a response's status must be from 200 to 599", 0) end
   if result == BAD_HEADER then error("a response header cannot be sent", 0) end
@@ -226,6 +245,7 @@ end
 local function respond(task, req, response)
   local hooks = around(req).response_hooks
   if not task.hooked then
+    if response.file then response = static.settle(req, response) end
     task.hooked = true -- not again for the answer to an error of theirs
     for i = #hooks, 1, -1 do
       local other = hooks[i](req, response)
@@ -328,6 +348,7 @@ local function serve(task)
   local value
   if route and not route.hooked then
     req[ROUTE], req[VALUES] = route, values or false
+    if route.site and not escaped and static.send(route.site, pointer, serial, values) then return end
     value = invoke(route.handler, req, values, route.count)
     local kind = type(value)
     if kind == "string" then

@@ -4,7 +4,9 @@
 ---     return http.text("made by hand", 200, { ["Set-Cookie"] = { "a=1", "b=2" } })
 ---     http.abort(404, "no such thing")
 local caller = require "perigee.caller"
+local files = require "perigee.files"
 local json = require "perigee.json"
+local nearest = require "perigee.nearest"
 
 local http = {}
 
@@ -15,6 +17,12 @@ local http = {}
 ---@field body string
 ---@field headers table<string, string|number|(string|number)[]>|nil
 ---@field stream fun(write: fun(data: string): true|nil, string|nil)|nil writes the body
+---@field file string|nil path of the file that is the body, below `root` if there is one
+---@field root ffi.cdata*|nil struct http_file_root *
+---@field missing perigee.Response|nil what is sent when there is no such file
+---@field site perigee.Site|nil of app:static, which has an answer then
+---@field folder string|nil the folder whose index the file is
+---@field lines string|nil headers as lines, in the place of `headers`
 local response_mt = { __name = "perigee.response" }
 
 --- An error that is an answer; what http.abort raises.
@@ -42,7 +50,9 @@ http.reasons = {
   [503] = "Service Unavailable", [504] = "Gateway Timeout", [507] = "Insufficient Storage",
 }
 
-local TYPE_NONE, TYPE_TEXT, TYPE_HTML, TYPE_JSON = 0, 1, 2, 3
+local TYPE_NONE, TYPE_TEXT, TYPE_HTML, TYPE_JSON, TYPE_FILE = 0, 1, 2, 3, 4
+
+http.TYPE_FILE = TYPE_FILE
 
 local function check_status(name, status, lowest)
   if status == nil then return end
@@ -92,6 +102,14 @@ function http.json(value, status, headers)
   return new("json", text, status, headers, TYPE_JSON)
 end
 
+--- JSON that is text already.
+---@param text string
+---@param headers table|nil
+---@return perigee.Response
+function http.raw_json(text, headers)
+  return new("json", text, 200, headers, TYPE_JSON)
+end
+
 ---@param status number|nil 204
 ---@return perigee.Response # without a body
 function http.empty(status, headers)
@@ -124,6 +142,76 @@ function http.stream(fn, status, headers)
   caller.check(fn, "function", "http.stream: the writer")
   local response = new("stream", "", status, headers, TYPE_TEXT)
   response.stream = fn
+  return response
+end
+
+---@class perigee.FileOptions
+---@field status number|nil 200; other ones send the whole file whatever was asked for
+---@field headers table|nil
+---@field type string|nil the Content-Type
+---@field filename string|nil what the client is to save it as
+---@field inline boolean|nil or, with that name, to show it
+---@field max_age number|nil seconds that caches may keep it
+---@field immutable boolean|nil and that they need not ask meanwhile
+---@field root string|nil a directory that `path` is relative to and must not leave
+---@field missing perigee.Response|nil what is answered when there is no such file
+local file_options = { status = "number", headers = "table", type = "string", filename = "string",
+  inline = "boolean", max_age = "number", immutable = "boolean", root = "string", missing = "any" }
+local file_option_names = { "status", "headers", "type", "filename", "inline", "max_age", "immutable", "root",
+  "missing" }
+
+local function file_headers(options)
+  local headers = {}
+  for name, value in pairs(options.headers or {}) do headers[name] = value end
+  headers["Content-Type"] = options.type or headers["Content-Type"]
+  headers["Cache-Control"] = files.cache_control("http.file", options.max_age, options.immutable)
+    or headers["Cache-Control"]
+  if options.filename then
+    headers["Content-Disposition"] = files.disposition(options.filename, options.inline)
+  end
+  return next(headers) and headers or nil
+end
+
+--- A file as the body, sent by the server: conditional and range requests, HEAD, ETag, Last-Modified
+--- and the type by the name's extension included. A relative path starts at the folder of the app's
+--- file. Without `root` the path is yours to vouch for; with it, what leads out of that directory,
+--- dotfiles and missing files are all the same 404. A missing file answers 404, one that may not be
+--- read 403, when the answer is sent. Does not yield; wrong arguments raise at the caller's place.
+---@param path string
+---@param options perigee.FileOptions|nil
+---@return perigee.Response
+function http.file(path, options)
+  caller.check(path, "string", "http.file: the path")
+  options = options or {}
+  caller.check(options, "table", "http.file: the options")
+  for name, value in pairs(options) do
+    local kind = file_options[name]
+    if not kind then
+      caller.fail("http.file: unknown option '%s'%s", tostring(name),
+        nearest.hint(tostring(name), file_option_names))
+    end
+    if kind ~= "any" then caller.check(value, kind, "http.file: " .. name) end
+  end
+  local response = new("file", "", options.status, file_headers(options), TYPE_FILE)
+  if options.missing ~= nil and not http.is_response(options.missing) then
+    caller.fail("http.file: missing must be a response of perigee.http, not a %s", type(options.missing))
+  end
+  response.missing = options.missing
+  if options.root then
+    response.file, response.root = path, files.root("http.file", options.root, files.PRECOMPRESSED)
+  else
+    response.file = files.absolute(path)
+  end
+  return response
+end
+
+--- A file of app:static.
+---@param site perigee.Site
+---@param path string below its directory
+---@return perigee.Response
+function http.site_file(site, path)
+  local response = setmetatable({ status = 200, type = TYPE_FILE, file = path, root = site.root, site = site,
+    lines = site.lines }, response_mt)
   return response
 end
 

@@ -32,6 +32,7 @@ local CLIENT, TAKEN, FORM, DISCONNECT = {}, {}, {}, {}
 ---@field method string
 ---@field target string as received: "/a%20b?x=1"
 ---@field path string percent-decoded
+---@field target string as received: "/a%20b?x=1"
 ---@field query_string string not decoded, "" when none
 ---@field query table<string, string> the first value of each name
 ---@field version string "1.1"
@@ -151,6 +152,13 @@ function getters.path(self)
   if not alive(self) then return nil end
   local pointer = self[POINTER]
   return ffi_string(pointer.path, pointer.path_size)
+end
+
+--- As received, not decoded and with the query.
+function getters.target(self)
+  if not alive(self) then return nil end
+  local pointer = self[POINTER]
+  return ffi_string(pointer.target, pointer.target_size)
 end
 
 function getters.query_string(self)

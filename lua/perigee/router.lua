@@ -30,6 +30,8 @@ local router = {}
 ---@field names string[] of its parameters, in order
 ---@field count number of its parameters
 ---@field order number among the routes of the app
+---@field site perigee.Site|nil of app:static
+---@field weak boolean|nil gives way to another route of the same shape
 ---@field parsed perigee.Pattern
 ---@field hooked boolean whether hooks run around it
 
@@ -57,15 +59,24 @@ local function collide(route, other, method)
     method, other.pattern, other.place), 0)
 end
 
+--- Enters a route for its methods; a weak one gives way.
+local function put(leaf, route)
+  leaf = leaf or {}
+  for _, method in ipairs(route.methods) do
+    if not leaf[method] or not route.weak then leaf[method] = route end
+  end
+  return leaf
+end
+
 --- Takes one form of a route's path for its methods. Raises when another route has it.
 local function claim(self, route, slash)
   local key = concat({ route.host or "", route.parsed.shape, slash and "/" or "" }, "\0")
   local by_method = self.claims[key] or {}
   for _, method in ipairs(route.methods) do
     local other = by_method[method]
-    if other and other ~= route then collide(route, other, method) end
+    if other and other ~= route and other.weak == route.weak then collide(route, other, method) end
   end
-  for _, method in ipairs(route.methods) do by_method[method] = route end
+  put(by_method, route)
   self.claims[key] = by_method
 end
 
@@ -105,12 +116,6 @@ local function param_node(node, segment)
   end)
   if segment.empty then node.empty = param.node end
   return param.node
-end
-
-local function put(leaf, route)
-  leaf = leaf or {}
-  for _, method in ipairs(route.methods) do leaf[method] = route end
-  return leaf
 end
 
 local function put_static(tables, path, route)
@@ -287,7 +292,7 @@ local function allow_header()
 end
 
 local function match_tables(tables, method, path)
-  local values = {}
+  local values = { false } -- with room for one, as most have: a table that grows costs as much again
   local route = walk(tables.root, path, 2, method, values, 0)
   if route then return route, values end
   return nil, nil

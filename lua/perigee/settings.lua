@@ -95,6 +95,14 @@ settings.list = {
     help = "connections of a worker at once; above it accepting pauses" },
   { name = "write_buffer_limit", type = "size", default = 64 * KIB, least = KIB, most = GIB,
     help = "waiting for a client before a handler's write waits" },
+  { name = "file_cache_time", type = "seconds", default = 1, least = 0, most = DAY,
+    help = "until a file served before is looked at again; 0 in development" },
+  { name = "file_cache_open", type = "int", default = 128, least = 1, most = 1000000,
+    help = "files a worker keeps open" },
+  { name = "file_cache_memory", type = "size", default = 32 * MIB, least = 0, most = 1024 * GIB,
+    help = "for small files a worker keeps in memory" },
+  { name = "file_memory_limit", type = "size", default = 64 * KIB, least = 0, most = GIB,
+    help = "larger files are not kept in memory" },
 }
 
 settings.by_name = {}
@@ -297,6 +305,9 @@ end
 --- Gives every default, and makes `workers` a number.
 ---@param given perigee.Given
 function settings.give_defaults(given)
+  if given.values.mode == "development" then
+    settings.give(given, "file_cache_time", 0, "default in development")
+  end
   for _, setting in ipairs(settings.list) do
     if setting.default ~= nil then settings.give(given, setting.name, setting.default, "default") end
   end

@@ -20,6 +20,7 @@
 #include <uv.h>
 
 #include "base/check.h"
+#include "http/file_abi.h"
 #include "http/server.h"
 
 #define PIECE_SIZE 16384
@@ -48,6 +49,10 @@ static struct http_config config = {
 	.write_timeout = 60000,
 	.connection_limit = 100000,
 	.write_buffer_limit = 65536,
+	.file_cache_time = 1000,
+	.file_cache_open = 128,
+	.file_cache_memory = 32 << 20,
+	.file_memory_limit = 65536,
 };
 
 static uv_loop_t loop;
@@ -58,6 +63,7 @@ static uv_poll_t control;
 static char command[512];
 static size_t command_size;
 static char zeros[1 << 20];
+static struct http_file_root *root;     /* of /f/… */
 static const struct http_request *kept; /* by /keep, looked at by /kept */
 static uint64_t kept_serial;
 
@@ -397,6 +403,47 @@ static void pid(struct http_request *request)
 	(void)reply(request, 200, text, (size_t)size);
 }
 
+/* /f/NAME: a file below the root; /h/NAME: with header lines and a type of the handler's; /t/NAME:
+ * a trusted path, as status 404; /l/NAME: a listing. */
+static void file(struct http_request *request)
+{
+	static const char own[] = "Cache-Control: max-age=60\r\nContent-Type: x/own\r\n";
+	bool lines = request->path[1] == 'h';
+	bool trusted = request->path[1] == 't';
+	const char *path = request->path + (trusted ? 2 : 3);
+	size_t size = request->path_size - (trusted ? 2 : 3);
+	int result = http_response_file(request, request->serial, trusted ? NULL : root, path, size,
+		trusted ? 404 : 200, lines ? HTTP_TYPE_NONE : HTTP_TYPE_FILE, lines ? own : NULL,
+		lines ? sizeof own - 1 : 0);
+	char text[32];
+
+	if (result == HTTP_OK)
+		return;
+	(void)snprintf(text, sizeof text, "refused %d\n", result);
+	CHECK(reply(request, 500, text, strlen(text)) == HTTP_OK);
+}
+
+static void listing(struct http_request *request)
+{
+	char folder[256] = "";
+	size_t size;
+	int truncated;
+	char *list;
+
+	CHECK(request->path_size - 3 < sizeof folder);
+	memcpy(folder, request->path + 3, request->path_size - 3);
+	list = http_file_list(root, folder, strlen(folder), &size, &truncated);
+	if (list == NULL) {
+		(void)reply(request, 404, "", 0);
+		return;
+	}
+	for (size_t i = 0; i < size; i++)
+		if (list[i] == '\0')
+			list[i] = '\n';
+	(void)reply(request, truncated ? 206 : 200, list, size);
+	http_file_list_free(list);
+}
+
 static const struct route {
 	const char *path;
 	void (*handle)(struct http_request *request);
@@ -439,6 +486,15 @@ static void on_request(void *context, struct http_request *request)
 	const struct route *route = route_of(request);
 
 	(void)context;
+	if (request->path_size > 2 && request->path[2] == '/' &&
+		memchr("fht", request->path[1], 3) != NULL) {
+		file(request);
+		return;
+	}
+	if (request->path_size > 2 && memcmp(request->path, "/l/", 3) == 0) {
+		listing(request);
+		return;
+	}
 	if (route == NULL)
 		(void)reply(request, 404, "no such path\n", 13);
 	else if (!route->whole ||
@@ -577,6 +633,10 @@ static bool set(const char *name, size_t name_size, uint64_t value)
 	SETTING(write_timeout)
 	SETTING(connection_limit)
 	SETTING(write_buffer_limit)
+	SETTING(file_cache_time)
+	SETTING(file_cache_open)
+	SETTING(file_cache_memory)
+	SETTING(file_memory_limit)
 #undef SETTING
 	return false;
 }
@@ -605,6 +665,9 @@ static int port_of(int fd)
 int main(int argc, char **argv)
 {
 	struct error error;
+	const char *directory = NULL;
+	const char *why;
+	uint32_t flags = 0;
 	int fd = -2;
 	int port;
 
@@ -616,9 +679,15 @@ int main(int argc, char **argv)
 		CHECK(mark != NULL);
 		if (strncmp(argv[i], "listen=", 7) == 0)
 			fd = atoi(mark + 1);
+		else if (strncmp(argv[i], "flags=", 6) == 0)
+			flags = (uint32_t)atoi(mark + 1);
+		else if (strncmp(argv[i], "root=", 5) == 0)
+			directory = mark + 1;
 		else
 			CHECK(set(argv[i], (size_t)(mark - argv[i]), strtoull(mark + 1, NULL, 10)));
 	}
+	if (directory != NULL)
+		CHECK((root = http_file_root_open(directory, flags, &why)) != NULL);
 	CHECK(uv_loop_init(&loop) == 0);
 	CHECK(http_server_new(&server, &loop, &config, &handler, NULL, &counters, &error) == 0);
 	if (fd == -2)

@@ -9,6 +9,7 @@ local app = [[
 local app = require "perigee".app "hot"
 app:get("/", function() return "hello\n" end)
 app:get("/users/<id:int>", function(_, id) return id > 5 and "big\n" or "small\n" end)
+app:static("/files", ".")
 app:get("/header", function(req) return req.headers["x-word"] end)
 app:post("/body", function(req) return req.body end)
 return app
@@ -30,7 +31,7 @@ end
 describe("the hot path", function()
   after_each(host.finish)
 
-  for _, path in ipairs { "/", "/users/42", "/header", "/body" } do
+  for _, path in ipairs { "/", "/users/42", "/header", "/body", "/files/app.lua" } do
     it("compiles for " .. path, function()
       local server = host.serve { app = app, flags = { "--workers", "1" }, binary = host.release_binary,
         env = { PERIGEE_JIT_LOG = "@DIR@/jit" } }

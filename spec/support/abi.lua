@@ -11,6 +11,7 @@ local function declarations(path)
 end
 
 ffi.cdef(declarations("host/http/http_abi.h"))
+ffi.cdef(declarations("host/http/file_abi.h"))
 ffi.cdef(declarations("host/shm/shm_abi.h"))
 ffi.cdef("union spec_cell { int64_t int64; double number; };")
 
@@ -18,6 +19,7 @@ local fake = {
   C = {},
   state = { current = nil, idle = {}, idle_count = 0, idle_limit = 4, ready = 0 },
   OK = 0, FULL = 1, OVER = -1, BAD_STATUS = -2, BAD_HEADER = -3,
+  FILE_LAST = -19, FILE_MISSING = -20, FILE_DENIED = -21, FILE_DIRECTORY = -22, FILE_FAILED = -23,
   sent = {},   -- what http_response_* was called with, in order
   result = 0,  -- what they return next
 }
@@ -131,6 +133,39 @@ end
 function fake.C.http_response_abort()
   return record { call = "abort" }
 end
+
+--- What file paths are: fake.files["/dir/a.txt"] = fake.OK, or one of FILE_…; others are missing.
+fake.files = {}
+local root_directories = {}
+
+function fake.C.http_file_root_open(directory, flags, why)
+  if directory:find "nowhere" then
+    why[0] = "No such file or directory"
+    return nil
+  end
+  local root = ffi.cast("struct http_file_root *", #root_directories + 1)
+  root_directories[#root_directories + 1] = { path = directory, flags = flags }
+  return root
+end
+
+local function file_result(root, path)
+  local directory = root ~= nil and root_directories[address(root)].path .. "/" or ""
+  return fake.files[directory .. path] or fake.FILE_MISSING
+end
+
+function fake.C.http_file_find(pointer, serial, root, path)
+  if pointer.serial ~= serial then return fake.OVER end
+  return file_result(root, path)
+end
+
+function fake.C.http_response_file(pointer, serial, root, path, _, status, kind, lines)
+  if pointer.serial ~= serial then return fake.OVER end
+  local result = file_result(root, path)
+  if result ~= fake.OK then return result end
+  return record { call = "file", path = path, status = status, type = kind, headers = lines or "" }
+end
+
+function fake.C.http_file_list() return nil end
 
 local cells, last_error = {}, ""
 

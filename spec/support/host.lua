@@ -123,7 +123,8 @@ local function read_lines(self, pipe, stream)
 end
 
 --- Starts the binary with `arguments` and returns at once.
--- @tparam table options app: source of app.lua in the new directory; files: { name = text } beside it;
+-- @tparam table options app: source of app.lua in the new directory; files: { name = text } beside it, with
+-- their folders;
 -- env: { NAME = value }, where "@DIR@" is the new directory, as in arguments; binary; wrapper: argv before
 -- the binary; stdio: { [fd] = handle } to inherit; deaf: output stays in the pipes until hear() is called
 -- @return instance: { dir, pid, port, lines, stdout, stderr (lists of lines), status when it has ended }
@@ -135,7 +136,10 @@ function host.start(arguments, options)
   }, instance_mt)
   instances[#instances + 1] = self
   if options.app then self:write(options.app) end
-  for name, text in pairs(options.files or {}) do host.write_file(self.dir .. "/" .. name, text) end
+  for name, text in pairs(options.files or {}) do
+    for at in name:gmatch "()/" do uv.fs_mkdir(self.dir .. "/" .. name:sub(1, at - 1), 493) end
+    host.write_file(self.dir .. "/" .. name, text)
+  end
 
   -- A test run that is killed takes its hosts with it.
   local argv = { "setpriv", "--pdeathsig", "KILL" }

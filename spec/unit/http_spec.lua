@@ -1,3 +1,4 @@
+require "spec.support.abi"
 local http = require "perigee.http"
 
 describe("perigee.http", function()

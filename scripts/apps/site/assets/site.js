@@ -1,0 +1,1 @@
+document.getElementById("where").textContent = "You are at " + location.pathname;
