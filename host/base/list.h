@@ -46,4 +46,15 @@ static inline void list_remove(struct list *node)
 	list_init(node);
 }
 
+/* Takes the first node out of a list that is not empty. */
+static inline struct list *list_take_first(struct list *list)
+{
+	struct list *first = list->next;
+
+	list->next = first->next;
+	first->next->previous = list;
+	list_init(first);
+	return first;
+}
+
 #endif

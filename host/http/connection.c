@@ -8,6 +8,7 @@
  *   … and body_asked                 it waits for the body, which is read only then
  *   output not empty                 the client is slow; nothing is read or parsed meanwhile
  *   closing                          when the output is gone the connection goes too
+ *   exchange->websocket              it is a WebSocket: websocket.c decides
  *   lingering                        all is sent; waits for the client to close
  * Every entry from the loop ends in settle(), the one place that decides, from these, what to poll
  * for and what deadline runs.
@@ -28,6 +29,7 @@
 #include "http/parser.h"
 #include "http/response.h"
 #include "http/server_state.h"
+#include "http/websocket.h"
 
 #define SLAB_SIZE    16384     /* bytes of connections taken from malloc at once */
 #define GRACE_TIME   250       /* ms that an idle connection has left when the server ends */
@@ -109,6 +111,12 @@ static uint64_t timeout_of(const struct http_config *config, enum http_wait wait
 		return config->write_timeout;
 	case HTTP_WAIT_LINGER:
 		return LINGER_TIME;
+	case HTTP_WAIT_PING:
+		return config->websocket_ping_interval;
+	case HTTP_WAIT_PONG:
+		return config->websocket_ping_timeout;
+	case HTTP_WAIT_CLOSE:
+		return config->websocket_close_timeout;
 	case HTTP_WAIT_NOTHING:
 	case HTTP_WAITS:
 		break;
@@ -168,6 +176,17 @@ static void on_closed(uv_handle_t *handle)
 	http_server_handle_closed(server);
 }
 
+static void drop_exchange(struct http_connection *connection)
+{
+	struct http_exchange *exchange = connection->exchange;
+
+	connection->exchange = NULL;
+	if (exchange != NULL && exchange->websocket != NULL)
+		http_websocket_detach(exchange);
+	else if (exchange != NULL)
+		http_exchange_free(exchange);
+}
+
 void http_connection_close(struct http_connection *connection)
 {
 	struct http_server *server = connection->server;
@@ -175,9 +194,7 @@ void http_connection_close(struct http_connection *connection)
 	if (connection->closed)
 		return;
 	connection->closed = true;
-	if (connection->exchange != NULL)
-		http_exchange_free(connection->exchange);
-	connection->exchange = NULL;
+	drop_exchange(connection);
 	buffer_free(&connection->output);
 	list_remove(&connection->link);
 	uv_close((uv_handle_t *)&connection->poll, on_closed);
@@ -193,7 +210,9 @@ void http_connection_cancel(struct http_connection *connection, enum http_cancel
 	struct http_server *server = connection->server;
 	struct http_exchange *exchange = connection->exchange;
 
-	if (exchange != NULL && http_exchange_is_open(exchange)) {
+	if (exchange != NULL && exchange->websocket != NULL) {
+		http_websocket_lose(exchange);
+	} else if (exchange != NULL && http_exchange_is_open(exchange)) {
 		exchange->view.state = HTTP_REQUEST_ANSWERED;
 		server->counters->busy--;
 		server->handler->on_cancel(server->context, &exchange->view, why);
@@ -205,9 +224,7 @@ void http_connection_cancel(struct http_connection *connection, enum http_cancel
  * and could take the answer from it. So only our side is closed, until the client closes its. */
 static void linger(struct http_connection *connection)
 {
-	if (connection->exchange != NULL)
-		http_exchange_free(connection->exchange);
-	connection->exchange = NULL;
+	drop_exchange(connection);
 	connection->lingering = true;
 	if (shutdown(connection->fd, SHUT_WR) != 0) {
 		http_connection_close(connection);
@@ -217,7 +234,7 @@ static void linger(struct http_connection *connection)
 	await(connection, HTTP_WAIT_LINGER);
 }
 
-static void end(struct http_connection *connection)
+void http_connection_end(struct http_connection *connection)
 {
 	static const struct linger reset = {.l_onoff = 1, .l_linger = 0};
 
@@ -285,6 +302,10 @@ static void settle(struct http_connection *connection)
 
 	if (connection->closed)
 		return;
+	if (exchange != NULL && exchange->websocket != NULL) {
+		http_websocket_settle(connection);
+		return;
+	}
 	if (is_sending_file(connection) && connection->output.size == 0 && !connection->broken) {
 		if (http_file_body_send(exchange) != 0)
 			http_connection_forget_wait(connection);
@@ -298,7 +319,7 @@ static void settle(struct http_connection *connection)
 		http_connection_want(connection, UV_WRITABLE);
 		http_connection_wait(connection, HTTP_WAIT_CLIENT);
 	} else if (connection->closing != HTTP_CLOSING_NOT && !open) {
-		end(connection);
+		http_connection_end(connection);
 	} else if (open) {
 		settle_open(connection);
 	} else if (exchange != NULL) {
@@ -541,8 +562,7 @@ static void on_readable(struct http_connection *connection)
 		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
 }
 
-/* The stream can take more: whatever the handler writes now leaves in one write. */
-static void tell_writable(struct http_connection *connection)
+void http_connection_tell_writable(struct http_connection *connection)
 {
 	struct http_server *server = connection->server;
 	struct http_exchange *exchange = connection->exchange;
@@ -563,7 +583,7 @@ static void on_client_takes(struct http_connection *connection)
 		http_connection_forget_wait(connection);
 	if (connection->output.size == 0 && !connection->broken) {
 		if (exchange != NULL && exchange->full && http_exchange_is_open(exchange))
-			tell_writable(connection);
+			http_connection_tell_writable(connection);
 		if (exchange != NULL && exchange->view.state == HTTP_REQUEST_ANSWERED)
 			finish(connection, http_exchange_has_rest(exchange));
 		advance_rest(connection);
@@ -577,6 +597,8 @@ static void on_event(uv_poll_t *poll, int status, int events)
 
 	if (status < 0)
 		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
+	else if (connection->exchange != NULL && connection->exchange->websocket != NULL)
+		http_websocket_on_event(connection, events);
 	else if (connection->output.size != 0)
 		on_client_takes(connection);
 	else if (is_sending_file(connection))
@@ -622,6 +644,11 @@ void http_connection_expire(struct http_connection *connection)
 	case HTTP_WAIT_GRACE:
 	case HTTP_WAIT_LINGER:
 		http_connection_close(connection);
+		break;
+	case HTTP_WAIT_PING:
+	case HTTP_WAIT_PONG:
+	case HTTP_WAIT_CLOSE:
+		http_websocket_expire(connection);
 		break;
 	case HTTP_WAIT_NOTHING:
 	case HTTP_WAITS:

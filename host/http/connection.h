@@ -26,6 +26,9 @@ enum http_wait {
 	HTTP_WAIT_PROBE,   /* the handler's too, but the client may be gone */
 	HTTP_WAIT_CLIENT,  /* that it takes bytes */
 	HTTP_WAIT_LINGER,  /* that it has read the last answer */
+	HTTP_WAIT_PING,    /* a WebSocket, until it is asked for a sign of life */
+	HTTP_WAIT_PONG,    /* for that sign */
+	HTTP_WAIT_CLOSE,   /* for the client's close frame, after ours */
 	HTTP_WAIT_NOTHING, /* a streaming handler may take its time */
 	HTTP_WAITS
 };
@@ -93,6 +96,12 @@ void http_connection_forget_wait(struct http_connection *connection);
 
 /* recv(2) into the server's input. */
 ssize_t http_connection_receive(struct http_connection *connection);
+
+/* The client can take more: whatever the handler writes now leaves in one write. */
+void http_connection_tell_writable(struct http_connection *connection);
+
+/* Ends it as `closing` says, once everything is written. */
+void http_connection_end(struct http_connection *connection);
 
 /* ---- connection_open.c: while the handler has the request ---- */
 

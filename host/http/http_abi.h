@@ -40,7 +40,8 @@ struct http_request {
 enum http_request_state {
 	HTTP_REQUEST_WAITING = 1, /* nothing is answered yet */
 	HTTP_REQUEST_STREAMING,   /* http_response_begin was called */
-	HTTP_REQUEST_ANSWERED     /* the response is complete */
+	HTTP_REQUEST_ANSWERED,    /* the response is complete */
+	HTTP_REQUEST_UPGRADED     /* it is a WebSocket now: websocket_abi.h */
 };
 
 enum http_body_state {
@@ -58,7 +59,8 @@ enum http_result {
 	HTTP_BAD_HEADER = -3, /* a name that is no token, or CR, LF or NUL in a value */
 	HTTP_BAD_STATE = -4,  /* e.g. write before begin, or begin twice */
 	HTTP_TOO_LONG = -5,   /* more body bytes than the Content-Length that was announced */
-	HTTP_NO_MEMORY = -6
+	HTTP_NO_MEMORY = -6,
+	HTTP_BAD_TEXT = -7 /* a WebSocket's text that is no UTF-8 */
 };
 
 /* Content types that are prebuilt; 0 sends no Content-Type of its own. */

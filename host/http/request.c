@@ -118,7 +118,8 @@ void http_exchange_free(struct http_exchange *exchange)
 {
 	bool keep = pool.free_count < KEPT_COUNT;
 
-	if (exchange->connection->server->access != NULL)
+	/* A WebSocket has taken its connection away. */
+	if (exchange->connection != NULL && exchange->connection->server->access != NULL)
 		http_access_end(exchange);
 	exchange->view.serial = ++pool.serial;
 	exchange->view.state = 0;

@@ -22,6 +22,7 @@
 
 struct http_connection;
 struct http_file_body;
+struct http_websocket;
 
 /* A header field; offsets from the exchange's base. */
 struct http_field {
@@ -46,8 +47,8 @@ enum http_framing {
 };
 
 struct http_exchange {
-	struct http_request view; /* first: the pointer Lua has is a pointer to this */
-	struct http_connection *connection;
+	struct http_request view;           /* first: the pointer Lua has is a pointer to this */
+	struct http_connection *connection; /* NULL for a WebSocket that has lost it */
 	struct list ready; /* in server->ready while the loop has something to do with it */
 
 	/* Reading; see parser.c. */
@@ -101,6 +102,8 @@ struct http_exchange {
 	int status;                       /* of the answer; 0 before */
 	uint64_t sent;                    /* body bytes of the answer */
 	uint64_t started; /* for the access log: uv_hrtime when the handler got it; 0 before */
+
+	struct http_websocket *websocket; /* what it became; NULL for most */
 
 	struct arena arena; /* the decoded path */
 	char ip[HTTP_IP_SIZE];

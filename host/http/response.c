@@ -80,6 +80,8 @@ static int check_own(struct slice name, struct slice value, struct head *head)
 	case sizeof("Connection") - 1:
 		if (!is_name(name, "connection"))
 			return HTTP_OK;
+		if (value.size == 7 && strncasecmp(value.data, "upgrade", 7) == 0)
+			return HTTP_OK; /* goes with 426 and Upgrade */
 		if (value.size != 5 || strncasecmp(value.data, "close", 5) != 0)
 			return HTTP_BAD_HEADER;
 		head->says_close = true;
@@ -445,6 +447,33 @@ void http_response_refuse(struct http_exchange *exchange, int status, const char
 	if (head.framing == HTTP_FRAMING_NONE)
 		body = (struct slice){0};
 	send_answer(exchange, &head, (struct slice){0}, body);
+}
+
+int http_response_upgrade(struct http_exchange *exchange, const char *accept,
+	const char *extensions, struct slice headers)
+{
+	struct head head = {.status = 101};
+	struct http_server *server = exchange->connection->server;
+	struct slice parts[3];
+	char prefix[PREFIX_SIZE];
+	int result = check_lines(headers.data, headers.size, &head);
+	int size;
+
+	if (result != HTTP_OK || head.closes)
+		return HTTP_BAD_HEADER;
+	size = snprintf(prefix, sizeof prefix,
+		"HTTP/1.1 101 Switching Protocols\r\n%.*sUpgrade: websocket\r\n"
+		"Connection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n%s",
+		HTTP_DATE_LINE_SIZE, http_date_line(&server->date, uv_now(server->loop)), accept,
+		extensions);
+	CHECK(size > 0 && (size_t)size < sizeof prefix);
+	parts[0] = (struct slice){.data = prefix, .size = (size_t)size};
+	parts[1] = headers;
+	parts[2] = SLICE("\r\n");
+	http_output_add(exchange->connection, parts, 3);
+	exchange->view.state = HTTP_REQUEST_UPGRADED;
+	http_exchange_queue(exchange); /* its response_timeout is over */
+	return HTTP_OK;
 }
 
 void http_response_continue(struct http_exchange *exchange)

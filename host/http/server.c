@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "http/server_state.h"
+#include "http/websocket.h"
 
 #define TICK 16 /* ms that times are rounded up to, so that many deadlines share a wake-up */
 
@@ -70,6 +71,7 @@ static void stop_everything(struct http_server *server)
 	for (int wait = 0; wait < HTTP_WAITS; wait++)
 		LIST_EACH(node, &server->waits[wait])
 	http_connection_cancel(LIST_ENTRY(node, struct http_connection, link), HTTP_CANCEL_STOP);
+	http_websocket_stop_detached(server);
 	http_handover_close_adopting(server);
 	http_listeners_close(server);
 }
@@ -142,8 +144,8 @@ void http_server_check_drained(struct http_server *server)
 {
 	if ((server->draining == 0 && !server->stopping) || server->finished)
 		return;
-	if (server->connection_count != 0 || !list_empty(&server->listeners.open) ||
-		!list_empty(&server->handover.adopting))
+	if (server->connection_count != 0 || !list_empty(&server->websockets) ||
+		!list_empty(&server->listeners.open) || !list_empty(&server->handover.adopting))
 		return;
 	server->finished = true;
 	if (server->access != NULL)
@@ -158,6 +160,7 @@ void http_server_drain(struct http_server *server, enum http_drain how, int heir
 	server->draining = how;
 	http_handover_set_heir(server, heir);
 	http_listeners_drain(server, how);
+	http_websocket_drain_all(server);
 	http_server_later(server);
 }
 
@@ -181,6 +184,7 @@ static void init_fields(struct http_server *server)
 	for (int wait = 0; wait < HTTP_WAITS; wait++)
 		list_init(&server->waits[wait]);
 	list_init(&server->connections.free);
+	list_init(&server->websockets);
 	http_listeners_init(&server->listeners);
 	http_handover_init(&server->handover);
 }
@@ -236,6 +240,7 @@ void http_server_free(struct http_server *server)
 	CHECK(server->handles == 0);
 	http_connection_pool_free(&server->connections);
 	http_file_cache_free(&server->files);
+	websocket_topics_free(&server->topics);
 	free(server->input);
 	free(server->access);
 	free(server);

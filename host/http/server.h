@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "base/error.h"
+#include "base/slice.h"
 #include "http/http_abi.h"
 
 struct http_server;
@@ -44,6 +45,13 @@ struct http_config {
 	uint32_t file_cache_open;   /* 128 files are kept open at most */
 	uint64_t file_cache_memory; /* 32 MiB of small files' contents are kept at most */
 	uint64_t file_memory_limit; /* 64 KiB: a larger file is not read but kept open */
+	uint32_t websocket_message_limit;   /* 1 MiB, decompressed; more is 1009 */
+	uint32_t websocket_buffer_limit;    /* 1 MiB of what was published waiting: 1013 */
+	uint32_t websocket_ping_interval;   /* 20 s between two pings */
+	uint32_t websocket_ping_timeout;    /* 20 s for a sign of life after one: 1006 */
+	uint32_t websocket_close_timeout;   /* 5 s for the client's close frame after ours */
+	uint32_t websocket_compression;     /* 1: permessage-deflate is agreed to; 0: never */
+	uint32_t websocket_compression_min; /* 1 KiB; shorter messages are sent as they are */
 };
 
 /* Why a request ended before its handler answered. */
@@ -66,6 +74,8 @@ struct http_handler {
 	void (*on_cancel)(void *context, struct http_request *request, enum http_cancel why);
 	/* After HTTP_FULL: the client has taken enough, write on. */
 	void (*on_writable)(void *context, struct http_request *request);
+	/* A WebSocket has a message, or is not open any more: http_websocket_receive. */
+	void (*on_websocket)(void *context, struct http_request *request);
 	/* After http_server_drain: the last connection is gone and everything is closed. */
 	void (*on_drained)(void *context);
 	/* While draining: the heir's end is closed, connections cannot be passed on. */
@@ -76,10 +86,13 @@ struct http_handler {
 
 /* Written by this process only, may be read by others: aligned words, never reset. */
 struct http_counters {
-	uint64_t requests;    /* requests handed to the handler */
-	uint64_t connections; /* open now */
-	uint64_t accepted;    /* connections ever accepted or adopted */
-	uint64_t busy;        /* requests without a complete answer now */
+	uint64_t requests;          /* requests handed to the handler */
+	uint64_t connections;       /* open now */
+	uint64_t accepted;          /* connections ever accepted or adopted */
+	uint64_t busy;              /* requests without a complete answer now */
+	uint64_t websockets;        /* open now, or with a handler that has not returned */
+	uint64_t websockets_slow;   /* closed because they took too slowly what was published */
+	uint64_t publications_lost; /* of other workers, as this one read them too slowly */
 };
 
 /* How the sockets are left at http_server_drain. */
@@ -110,12 +123,22 @@ int http_server_adopt(struct http_server *server, int channel, struct error *err
 /*
  * Begins the end: no more accepting (see enum http_drain); connections that are or fall idle go
  * through `heir` (a SOCK_SEQPACKET channel, owned from now on) or, with -1, are told
- * "Connection: close" with their next answer. on_drained comes when nothing is left.
+ * "Connection: close" with their next answer. WebSockets are closed at once, with 1001 when the
+ * host stops and else 1012, and never passed on. on_drained comes when nothing is left and the
+ * handler of each WebSocket has returned.
  */
 void http_server_drain(struct http_server *server, enum http_drain how, int heir);
 
 /* While draining: a new heir in place of a lost one; -1 when there is nobody left. */
 void http_server_set_heir(struct http_server *server, int heir);
+
+/*
+ * Sends a message to the WebSockets of this server that have subscribed to `topic`. `kind` is
+ * enum http_websocket_kind. Calls no handler back. Returns how many there were, or HTTP_BAD_TEXT
+ * for a text that is no UTF-8.
+ */
+int http_server_publish(
+	struct http_server *server, struct slice topic, int kind, struct slice message);
 
 /* Closes everything at once, cancelling what is in flight; on_drained comes when it is done. */
 void http_server_stop(struct http_server *server);

@@ -17,6 +17,7 @@
 #include "http/output.h"
 #include "http/request.h"
 #include "http/server.h"
+#include "http/websocket_topic.h"
 
 #define HTTP_INPUT_SIZE 65536 /* bytes one read takes at most; a read's rest is copied, if any */
 #define HTTP_NEVER      UINT64_MAX
@@ -34,6 +35,8 @@ struct http_server {
 	struct list ready;             /* exchanges with something to do */
 	struct list waits[HTTP_WAITS]; /* connections by what they wait for, soonest first */
 	struct http_connection_pool connections;
+	struct list websockets; /* until connection and handler are both done */
+	struct websocket_topics topics;
 	struct http_exchange *dispatching; /* its on_request is running; NULL else */
 
 	char *input;             /* HTTP_INPUT_SIZE bytes: what was read last */

@@ -152,6 +152,8 @@ struct child *child_exec_zygote(
 					.control = birth.control,
 					.slots = manager->slots_fd,
 					.region = manager->region_fd,
+					.feed = manager->feed_fd,
+					.bell = manager->bell_fd,
 					.out = birth.out,
 					.err = birth.err},
 		error);

@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "manager/main.h"
 #include "manager/spawn.h"
+#include "shm/feed.h"
 #include "shm/region.h"
 #include "wire/record.h"
 
@@ -472,6 +473,12 @@ static int make_memory(struct manager *manager, struct error *error)
 		return -1;
 	manager->region_fd = shm_region_create(size, error);
 	if (manager->region_fd < 0)
+		return -1;
+	manager->feed_fd = shm_feed_create(error);
+	if (manager->feed_fd < 0)
+		return -1;
+	manager->bell_fd = shm_feed_create_bell(error);
+	if (manager->bell_fd < 0)
 		return -1;
 	manager->slots_fd = shm_slots_create(error);
 	if (manager->slots_fd < 0)

@@ -54,6 +54,8 @@ struct manager {
 	int settings_fd;     /* memfd of what the user gave; every zygote reads it */
 	struct buffer given; /* the same, as read by us: a checked record block */
 	int slots_fd;        /* the slots table's memfd */
+	int feed_fd;         /* the memfd of what workers publish; never mapped here */
+	int bell_fd;         /* its eventfd */
 	int region_fd;       /* the shared objects' memfd; never mapped here */
 	struct shm_slots *slots_table;
 	bool seats_taken[SHM_SEATS_MAX];

@@ -107,10 +107,10 @@ static int place_fds(const int *sources, const int *targets, size_t count)
 _Noreturn static void become_zygote(const struct spawn_zygote *fds, pid_t manager, int report)
 {
 	const int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	const int sources[] = {
-		input, fds->out, fds->err, fds->settings, fds->control, fds->slots, fds->region};
+	const int sources[] = {input, fds->out, fds->err, fds->settings, fds->control, fds->slots,
+		fds->region, fds->feed, fds->bell};
 	const int targets[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, WIRE_FD_SETTINGS,
-		WIRE_FD_CONTROL, WIRE_FD_SLOTS, WIRE_FD_REGION};
+		WIRE_FD_CONTROL, WIRE_FD_SLOTS, WIRE_FD_REGION, WIRE_FD_FEED, WIRE_FD_BELL};
 	char *const arguments[] = {
 		(char[]){"perigee: main" SPAWN_TITLE_ROOM}, (char[]){"@zygote"}, NULL};
 	int code;

@@ -39,6 +39,8 @@ struct spawn_zygote {
 	int control;
 	int slots;
 	int region;
+	int feed;
+	int bell;
 	int out; /* its stdout and stderr */
 	int err;
 };

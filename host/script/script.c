@@ -361,6 +361,7 @@ static void open_entry(lua_State *lua, struct script *script)
 		[SCRIPT_BODY] = "body",
 		[SCRIPT_CANCEL] = "cancel",
 		[SCRIPT_WRITABLE] = "writable",
+		[SCRIPT_WEBSOCKET] = "websocket",
 		[SCRIPT_TICK] = "tick",
 		[SCRIPT_READY] = "ready",
 		[SCRIPT_LEAKS] = "leaks",

@@ -60,9 +60,20 @@ int script_run(struct script *script, const char *module, const char *function,
  */
 int script_check_loop(struct script *script, struct error *error);
 
+/*
+ * How a process publishes for app:publish. Returns HTTP_OK, HTTP_BAD_TEXT or HTTP_TOO_LONG; called
+ * out of Lua, so it must not enter it.
+ */
+typedef int script_publish_function(
+	void *context, struct slice topic, int kind, struct slice message);
+
+/* Sets that; without it app:publish says that it is too early. */
+void script_set_publish(struct script *script, script_publish_function *publish, void *context);
+
 /* The handler's side of a request; a worker's struct http_handler calls these. */
 void script_http_request(struct script *script, struct http_request *request);
 void script_http_cancel(struct script *script, struct http_request *request, enum http_cancel why);
+void script_http_websocket(struct script *script, struct http_request *request);
 void script_http_body(struct script *script, struct http_request *request);
 void script_http_writable(struct script *script, struct http_request *request);
 

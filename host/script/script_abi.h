@@ -8,6 +8,7 @@
 #ifndef PERIGEE_SCRIPT_ABI_H
 #define PERIGEE_SCRIPT_ABI_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct http_request;
@@ -23,6 +24,13 @@ struct script_state {
 /* Has the scheduler's tick called in `delay` milliseconds; a negative one means never. Replaces
  * what was set before. */
 void script_timer_set(struct script_state *state, double delay);
+
+enum { SCRIPT_NOT_HERE = -100 }; /* this process cannot do that */
+
+/* Sends a message to all that have subscribed to a topic, in every worker; `kind` is enum
+ * http_websocket_kind. Returns HTTP_OK, HTTP_BAD_TEXT, HTTP_TOO_LONG or SCRIPT_NOT_HERE. */
+int script_publish(struct script_state *state, const char *topic, size_t topic_size, int kind,
+	const char *message, size_t message_size);
 
 /* Monotonic time in milliseconds, with a fraction. */
 double script_now(void);

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "http/file_abi.h"
+#include "http/websocket_abi.h"
 #include "shm/shm_abi.h"
 
 /*
@@ -39,6 +40,17 @@ const void *const script_ffi_functions[] = {
 	(const void *)http_response_file,
 	(const void *)http_file_list,
 	(const void *)http_file_list_free,
+	(const void *)http_websocket_check,
+	(const void *)http_websocket_accept,
+	(const void *)http_websocket_receive,
+	(const void *)http_websocket_send,
+	(const void *)http_websocket_ping,
+	(const void *)http_websocket_close,
+	(const void *)http_websocket_closing,
+	(const void *)http_websocket_code_valid,
+	(const void *)http_websocket_finish,
+	(const void *)http_websocket_subscribe,
+	(const void *)http_websocket_unsubscribe,
 	(const void *)shm_value_open,
 	(const void *)shm_value_get_int64,
 	(const void *)shm_value_set_int64,
@@ -52,6 +64,7 @@ const void *const script_ffi_functions[] = {
 	(const void *)shm_last_error,
 	(const void *)script_timer_set,
 	(const void *)script_now,
+	(const void *)script_publish,
 };
 
 static const char unavailable[] = "503 Service Unavailable\n";
@@ -185,6 +198,8 @@ void script_http_event(struct script *script, const struct script_event *event)
 	if (event->kind == SCRIPT_EVENT_CANCEL) {
 		lua_pushinteger(script->lua, event->why);
 		(void)script_call(script, SCRIPT_CANCEL, 2, 0);
+	} else if (event->kind == SCRIPT_EVENT_WEBSOCKET) {
+		(void)script_call(script, SCRIPT_WEBSOCKET, 1, 0);
 	} else {
 		(void)script_call(script,
 			event->kind == SCRIPT_EVENT_BODY ? SCRIPT_BODY : SCRIPT_WRITABLE, 1, 0);
@@ -224,6 +239,31 @@ void script_http_cancel(struct script *script, struct http_request *request, enu
 				   .request = request,
 				   .serial = request->serial,
 				   .why = why});
+}
+
+void script_set_publish(struct script *script, script_publish_function *publish, void *context)
+{
+	script->publish = publish;
+	script->publish_context = context;
+}
+
+int script_publish(struct script_state *state, const char *topic, size_t topic_size, int kind,
+	const char *message, size_t message_size)
+{
+	const struct script *script = (const struct script *)(const void *)state;
+
+	if (script->publish == NULL)
+		return SCRIPT_NOT_HERE;
+	return script->publish(script->publish_context,
+		(struct slice){.data = topic, .size = topic_size}, kind,
+		(struct slice){.data = message, .size = message_size});
+}
+
+void script_http_websocket(struct script *script, struct http_request *request)
+{
+	event_take(script, (struct script_event){.kind = SCRIPT_EVENT_WEBSOCKET,
+				   .request = request,
+				   .serial = request->serial});
 }
 
 void script_http_writable(struct script *script, struct http_request *request)

@@ -25,7 +25,8 @@ enum script_event_kind {
 	SCRIPT_EVENT_REQUEST = 1,
 	SCRIPT_EVENT_BODY,
 	SCRIPT_EVENT_CANCEL,
-	SCRIPT_EVENT_WRITABLE
+	SCRIPT_EVENT_WRITABLE,
+	SCRIPT_EVENT_WEBSOCKET
 };
 
 struct script_event {
@@ -37,16 +38,17 @@ struct script_event {
 
 /* The functions that perigee.entry.open returned, as registry references. */
 enum script_function {
-	SCRIPT_START,    /* (module, name, argument, finish): runs a function in a coroutine */
-	SCRIPT_SERVE,    /* (slot): body of a request coroutine */
-	SCRIPT_FAILED,   /* (slot, error): a request coroutine died of an error */
-	SCRIPT_BODY,     /* (serial): what was asked for of the body is there */
-	SCRIPT_CANCEL,   /* (serial, why): the request is over */
-	SCRIPT_WRITABLE, /* (serial): its client takes bytes again */
-	SCRIPT_TICK,     /* (): the timer ran out */
-	SCRIPT_READY,    /* (): resumes what was woken */
-	SCRIPT_LEAKS,    /* (): names the open handles, or nil */
-	SCRIPT_TRACE,    /* (error): message handler */
+	SCRIPT_START,     /* (module, name, argument, finish): runs a function in a coroutine */
+	SCRIPT_SERVE,     /* (slot): body of a request coroutine */
+	SCRIPT_FAILED,    /* (slot, error): a request coroutine died of an error */
+	SCRIPT_BODY,      /* (serial): what was asked for of the body is there */
+	SCRIPT_CANCEL,    /* (serial, why): the request is over */
+	SCRIPT_WRITABLE,  /* (serial): its client takes bytes again */
+	SCRIPT_WEBSOCKET, /* (serial): a message, or it is not open any more */
+	SCRIPT_TICK,      /* (): the timer ran out */
+	SCRIPT_READY,     /* (): resumes what was woken */
+	SCRIPT_LEAKS,     /* (): names the open handles, or nil */
+	SCRIPT_TRACE,     /* (error): message handler */
 	SCRIPT_FUNCTIONS
 };
 
@@ -72,7 +74,9 @@ struct script {
 	struct script_thread *threads;   /* coroutines for requests, by slot number */
 	uint32_t thread_count;           /* entries of `threads` and of state.idle */
 	uint32_t thread_capacity;
-	uint32_t free_slot;          /* first free entry of `threads`, or SCRIPT_NO_SLOT */
+	uint32_t free_slot;               /* first free entry of `threads`, or SCRIPT_NO_SLOT */
+	script_publish_function *publish; /* NULL in processes that cannot */
+	void *publish_context;
 	struct list calls;           /* script_call, oldest first */
 	struct script_event *events; /* what came while Lua was running, in order */
 	size_t event_count;

@@ -29,7 +29,9 @@ int wire_role_parse(int argc, char **argv);
 #define WIRE_FD_CONTROL 4 /* zygote: SOCK_SEQPACKET to the manager, see message.h */
 #define WIRE_FD_SLOTS   5 /* zygote: memfd with the slots table, see shm/slots.h */
 #define WIRE_FD_REGION  6 /* zygote: memfd with the shared objects, see shm/region.h */
-#define WIRE_FD_END     7 /* one past the last */
+#define WIRE_FD_FEED    7 /* zygote: memfd with what workers publish, see shm/feed.h */
+#define WIRE_FD_BELL    8 /* zygote: eventfd that says that there is something in it */
+#define WIRE_FD_END     9 /* one past the last */
 
 #define WIRE_FD_SHEPHERD 3 /* shepherd: stream socket to its worker; it has none of the above */
 

@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "http/server.h"
 #include "wire/role.h"
+#include "worker/worker_feed.h"
 #include "worker/worker_settings.h"
 
 #define HEARTBEAT     1000 /* ms between two beats, at most */
@@ -24,6 +25,7 @@ struct worker {
 	uv_loop_t loop;
 	struct worker_settings settings;
 	struct http_server *server;
+	struct worker_feed feed;
 	uv_poll_t control_poll;
 	uv_timer_t heartbeat;
 	uv_timer_t orphaned;   /* running once the manager is gone */
@@ -89,6 +91,11 @@ static void on_writable(void *context, struct http_request *request)
 	script_http_writable(((struct worker *)context)->script, request);
 }
 
+static void on_websocket(void *context, struct http_request *request)
+{
+	script_http_websocket(((struct worker *)context)->script, request);
+}
+
 static void on_stopped(void *context, bool ok, struct slice text);
 
 static void on_drained(void *context)
@@ -114,6 +121,7 @@ static const struct http_handler handler = {
 	.on_body = on_body,
 	.on_cancel = on_cancel,
 	.on_writable = on_writable,
+	.on_websocket = on_websocket,
 	.on_drained = on_drained,
 	.on_heir_lost = on_heir_lost,
 	.on_warning = on_warning,
@@ -134,6 +142,13 @@ static void on_stopped(void *context, bool ok, struct slice text)
 	leave(EXIT_SUCCESS);
 }
 
+static void on_told(void *context, bool ok, struct slice text)
+{
+	(void)context;
+	if (!ok)
+		log_failed_hook(text);
+}
+
 /* before_server_stop is done, well or not. */
 static void on_may_drain(void *context, bool ok, struct slice text)
 {
@@ -143,6 +158,7 @@ static void on_may_drain(void *context, bool ok, struct slice text)
 	if (!ok)
 		log_failed_hook(text);
 	worker->heir = -1;
+	script_start(worker->script, "perigee.worker", "drain", SLICE(""), on_told, worker);
 	http_server_drain(worker->server, worker->how, heir);
 }
 
@@ -271,13 +287,6 @@ static void on_terminate(uv_signal_t *handle, int number)
 	tell(handle->data, WIRE_LEAVING, SLICE(""));
 }
 
-static void on_after_start(void *context, bool ok, struct slice text)
-{
-	(void)context;
-	if (!ok)
-		log_failed_hook(text);
-}
-
 /* before_server_start is done: accept, and say so. */
 static void on_may_serve(void *context, bool ok, struct slice text)
 {
@@ -292,8 +301,7 @@ static void on_may_serve(void *context, bool ok, struct slice text)
 	}
 	shm_seat_beat(worker->birth->seat, clock_now());
 	/* Before it is said: main_process_ready comes after what a hook does without waiting. */
-	script_start(
-		worker->script, "perigee.worker", "after_start", SLICE(""), on_after_start, worker);
+	script_start(worker->script, "perigee.worker", "after_start", SLICE(""), on_told, worker);
 	tell(worker, WIRE_READY, SLICE(""));
 }
 
@@ -342,8 +350,11 @@ _Noreturn void worker_main(struct script *script, const struct worker_birth *bir
 	script_set_loop(script, &worker.loop);
 	if (worker_settings_read(&worker.settings, birth->plan, &error) != 0 ||
 		http_server_new(&worker.server, &worker.loop, &worker.settings.http, &handler,
-			&worker, counters, &error) != 0)
+			&worker, counters, &error) != 0 ||
+		worker_feed_open(&worker.feed, &worker.loop, worker.server, counters,
+			birth->seat_number, worker.settings.publish_limit, &error) != 0)
 		fail_start_error(&worker, &error);
+	script_set_publish(script, worker_feed_publish, &worker.feed);
 	open_handles(&worker);
 	script_start(script, "perigee.worker", "before_start", describe(&worker, &block),
 		on_may_serve, &worker);

@@ -15,8 +15,9 @@ struct worker_birth {
 	uint32_t slot;
 	uint32_t generation;
 	struct shm_seat *seat;
-	struct slice plan; /* a checked record block: the settings */
-	int control;       /* its channel to the manager */
+	unsigned seat_number; /* of that seat */
+	struct slice plan;    /* a checked record block: the settings */
+	int control;          /* its channel to the manager */
 	int listeners[WIRE_BIND_MAX];
 	size_t listener_count;
 };

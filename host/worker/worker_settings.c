@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "shm/feed.h"
 #include "wire/record.h"
 
 #define DAY_MS (24u * 3600 * 1000)
@@ -46,7 +47,14 @@ int worker_settings_read(
 		{"connection_limit", &http->connection_limit, 10000000},
 		{"write_buffer_limit", &http->write_buffer_limit, 1u << 30},
 		{"file_cache_open", &http->file_cache_open, 1000000},
+		{"websocket_message_limit", &http->websocket_message_limit, 1u << 30},
+		{"websocket_buffer_limit", &http->websocket_buffer_limit, 1u << 30},
+		{"websocket_ping_interval", &http->websocket_ping_interval, DAY_MS},
+		{"websocket_ping_timeout", &http->websocket_ping_timeout, DAY_MS},
+		{"websocket_close_timeout", &http->websocket_close_timeout, DAY_MS},
+		{"websocket_compression_min", &http->websocket_compression_min, 1u << 30},
 	};
+	uint64_t compression;
 
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
 		uint64_t number;
@@ -57,6 +65,9 @@ int worker_settings_read(
 	}
 	if (read_access_log(plan, &http->access_log, error) != 0)
 		return -1;
+	if (record_number(plan, "websocket_compression", 0, 1, &compression, error) != 0)
+		return -1;
+	http->websocket_compression = (uint32_t)compression;
 	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0 ||
 		record_number(plan, "unread_body_limit", 0, UINT64_MAX >> 1,
 			&http->unread_body_limit, error) != 0 ||
@@ -67,6 +78,9 @@ int worker_settings_read(
 			&http->file_memory_limit, error) != 0)
 		return -1;
 	http->file_cache_time = (uint32_t)file_cache_time;
+	if (record_number(plan, "publish_limit", 1, SHM_FEED_MESSAGE_MAX,
+		    &ret_settings->publish_limit, error) != 0)
+		return -1;
 	return record_number(
 		plan, "worker_timeout", 0, DAY_MS, &ret_settings->worker_timeout, error);
 }

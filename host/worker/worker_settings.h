@@ -8,6 +8,7 @@
 
 struct worker_settings {
 	struct http_config http;
+	uint64_t publish_limit;  /* bytes of a topic and its message; more cannot be published */
 	uint64_t worker_timeout; /* ms without a heartbeat until the manager calls us stuck */
 };
 

@@ -164,6 +164,7 @@ _Noreturn static void become_worker(
 	birth = (struct worker_birth){.slot = order->slot,
 		.generation = order->generation,
 		.seat = shm_slots_seat(zygote->slots, (unsigned)order->number),
+		.seat_number = (unsigned)order->number,
 		.plan = {zygote->plan.data, zygote->plan.size},
 		.control = fds->control,
 		.listener_count = fds->listener_count};

@@ -24,6 +24,10 @@ abi.LATER = 2
 abi.OVER = -1
 abi.BAD_STATUS = -2
 abi.BAD_HEADER = -3
+abi.BAD_TEXT = -7
+
+--- What script_publish says in a process that is no worker.
+abi.NOT_HERE = -100
 
 --- enum http_file_result; what is below FILE_LAST is one of them
 abi.FILE_LAST = -19

@@ -8,6 +8,7 @@ local scope = require "perigee.scope"
 local shared = require "perigee.shared"
 local static = require "perigee.static"
 local url = require "perigee.url"
+local websocket = require "perigee.websocket"
 
 ---@class perigee.App: perigee.Scope
 ---@field name string
@@ -111,6 +112,40 @@ end
 ---@return string # "/users/7?page=2", or with external or host "http://host/users/7"
 function methods:url_for(name, params, options)
   return url.build(self, name, params, options)
+end
+
+--- Adds a WebSocket (RFC 6455): `handler(req, ws, …)` runs once a client's upgrade is answered, and
+--- the WebSocket is closed when it returns, with 1000, or raises, with 1011. What refuses a client
+--- (426, 400, 403) goes through app:exception as for any route. Raises at the caller's place; does
+--- not yield.
+---@param path string "/rooms/<name>"
+---@param handler fun(req: perigee.Request, ws: perigee.WebSocket, ...) may yield
+---@param options { protocols: string[]|nil, origins: string[]|"*"|nil, name: string|nil }|nil
+---   protocols: subprotocols, the one liked best first; origins: of pages that may connect
+---   ("https://example.com"), "*" for all; default only the app's own
+---@return function handler
+function scope.methods:websocket(path, handler, options) -- of blueprints too
+  options = options or {}
+  websocket.check_options(options)
+  caller.check(handler, "function", "app:websocket: the handler")
+  scope.add_route(self, "app:websocket", { "GET" }, path, websocket.handler(handler, options),
+    { name = options.name })
+  return handler
+end
+
+--- Sends a message to every WebSocket that has subscribed to `topic`, in all workers, also in those
+--- that are being replaced. The messages of one worker keep their order. Does not wait: a client that
+--- has more than websocket_buffer_limit waiting is closed with 1013, and a worker that falls behind by
+--- half a megabyte loses messages, which its log counts. Does not yield; raises at the caller's place,
+--- among others in a process that is no worker.
+---@param topic string any bytes
+---@param message string
+---@param kind "text"|"binary"|nil "text", which must be UTF-8
+---@return true|nil
+---@return string|nil reason nil: more than publish_limit
+---@return string|nil code "EMSGSIZE"
+function methods:publish(topic, message, kind) -- luacheck: no self
+  return websocket.publish(topic, message, kind)
 end
 
 --- Serves the files of a directory under a path: GET and HEAD. A route of the same path goes first.

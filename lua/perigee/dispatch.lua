@@ -21,6 +21,7 @@ local scheduler = require "perigee.scheduler"
 local static = require "perigee.static"
 local traceback = require "perigee.traceback"
 local urlencoded = require "perigee.urlencoded"
+local websocket = require "perigee.websocket"
 
 local C = abi.C
 local OK, FULL, OVER = abi.OK, abi.FULL, abi.OVER
@@ -168,7 +169,7 @@ local function send_stream(req, response)
   local result = C.http_response_begin(req[POINTER], req[SERIAL], response.status, kind, lines,
     lines and #lines or 0, -1)
   if result ~= OK then return result end
-  response.stream(stream_writer(req))
+  response.stream(stream_writer(req), req)
   result = C.http_response_end(req[POINTER], req[SERIAL])
   return result
 end
@@ -243,6 +244,7 @@ end
 
 --- Runs the response hooks and sends what they leave.
 local function respond(task, req, response)
+  if response == http.UPGRADED then return end -- and all over by now
   local hooks = around(req).response_hooks
   if not task.hooked then
     if response.file then response = static.settle(req, response) end
@@ -291,7 +293,10 @@ function dispatch.failed(slot, value, release)
     log.error("in Perigee itself: %s", traceback.text(fault))
     return
   end
-  if scheduler.is_cancelled(traceback.unwrap(fault)) then
+  local was_websocket = websocket.abandon(req[SERIAL])
+  local cancelled = scheduler.is_cancelled(traceback.unwrap(fault))
+  if cancelled or was_websocket then
+    if not cancelled then log_fault(req, fault) end
     if req[OPEN] then request.close_files(req) end
     return
   end
@@ -416,7 +421,7 @@ end
 ---@param serial number
 function dispatch.writable(serial)
   local task = writers[serial]
-  if not task then return end
+  if not task then return websocket.writable(serial) end
   writers[serial] = nil
   scheduler.wake(task)
 end

@@ -6,6 +6,13 @@ local traceback = require "perigee.traceback"
 
 local entry = {}
 
+local websocket -- perigee.websocket, once one has something to say
+
+local function websocket_event(serial)
+  websocket = websocket or require("perigee.websocket")
+  websocket.event(serial)
+end
+
 --- Runs `require(module)[name](argument)` in a task; calls finish(ok, text) at its end.
 local function start(module, name, argument, finish)
   scheduler.spawn(function()
@@ -45,6 +52,7 @@ function entry.open(address, release)
     body = function(serial) require("perigee.body").arrived(serial) end,
     cancel = function(serial, why) require("perigee.dispatch").cancel(serial, why) end,
     writable = function(serial) require("perigee.dispatch").writable(serial) end,
+    websocket = websocket_event,
     tick = scheduler.tick,
     ready = scheduler.ready,
     leaks = handles.leaks,

@@ -215,6 +215,26 @@ function http.site_file(site, path)
   return response
 end
 
+--- Server-sent events: `fn(stream)` calls `stream:send { data = …, event = …, id = …, retry = … }`,
+--- which yields while the client is slow; see perigee.sse. The stream ends when `fn` returns; it is
+--- cancelled in its next wait when the client goes away or the worker stops, after which a browser
+--- connects again, with `stream.last_event_id`.
+---@param fn fun(stream: perigee.EventStream)
+---@return perigee.Response # text/event-stream, not to be stored or buffered
+function http.sse(fn, status, headers)
+  caller.check(fn, "function", "http.sse: the function")
+  local response = new("sse", "", status, headers, TYPE_NONE)
+  local copy = { ["Content-Type"] = "text/event-stream", ["Cache-Control"] = "no-store",
+    ["X-Accel-Buffering"] = "no" }
+  for name, field in pairs(headers or {}) do copy[name] = field end
+  response.headers = copy
+  response.stream = function(write, req) require("perigee.sse").run(fn, req, write) end
+  return response
+end
+
+--- What the route of a WebSocket returns: it has answered, and is over.
+http.UPGRADED = setmetatable({ status = 101, type = TYPE_NONE, body = "" }, response_mt)
+
 --- Raises an error that answers the request.
 ---@param status number 400 to 599
 ---@param message string|nil shown to the client; default the status's own words
@@ -284,7 +304,10 @@ function http.header_lines(headers, kind)
   local lines = {}
   for name, value in pairs(headers) do
     local lower = tostring(name):lower()
-    if own[lower] then error(("response header %s: Perigee sets it itself"):format(name), 0) end
+    local upgrades = lower == "connection" and value == "Upgrade" -- goes with 426
+    if own[lower] and not upgrades then
+      error(("response header %s: Perigee sets it itself"):format(name), 0)
+    end
     if lower == "content-type" then kind = TYPE_NONE end
     if type(value) == "table" then
       for _, each in ipairs(value) do lines[#lines + 1] = header_line(name, each) end

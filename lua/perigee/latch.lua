@@ -1,4 +1,5 @@
 --- Something that happens once, and the tasks that wait for it.
+local caller = require "perigee.caller"
 local scheduler = require "perigee.scheduler"
 
 local latch = {}
@@ -18,7 +19,7 @@ end
 function methods:open()
   local waiters = self.waiters
   self.is_open, self.waiters = true, {}
-  for task in pairs(waiters) do scheduler.wake(task) end
+  for task in pairs(waiters) do scheduler.wake(task, true) end
   return next(waiters) ~= nil
 end
 
@@ -28,10 +29,13 @@ end
 ---@return boolean # false when the time is over first
 function methods:wait(timeout, what)
   if self.is_open then return true end
+  if timeout ~= nil and not (type(timeout) == "number" and timeout >= 0) then
+    caller.fail("%s: the time must be a number of seconds, 0 or more, not %s", what, tostring(timeout))
+  end
   local task = scheduler.current
   if task then self.waiters[task] = true end
   -- a cancelled task stays in the list, which is harmless: it never parks again
-  if not scheduler.park_for(timeout, what) then self.waiters[task] = nil end
+  if not scheduler.park_for(timeout) then self.waiters[task] = nil end
   return self.is_open
 end
 

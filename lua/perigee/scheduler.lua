@@ -35,8 +35,8 @@ function cancelled_mt.__tostring(self) return "cancelled: " .. self.reason end
 
 local clock          -- { now() → ms, timer_set(delay ms), wake_soon() }
 local by_request = {} -- serial → task, while it is parked
-local heap = {}      -- sleepers, { deadline, task, due }, earliest first; stale when not task.sleep
-local stale_count = 0 -- entries of the heap that nobody waits for any more
+local heap = {}      -- sleepers, { deadline, task }, earliest first; stale when not task.sleep
+local stale = 0      -- entries of the heap, about, whose task was woken before its time
 local ready = {}     -- woken tasks: task, ok, value, task, ok, value …
 local ready_count = 0
 
@@ -118,6 +118,16 @@ function scheduler.wake(task, value)
   return true
 end
 
+--- Resumes a parked task before this returns; park returns `value` there. Only for what C calls, as
+--- nobody's code but the task's may be running.
+---@param task perigee.Task
+---@param value any
+function scheduler.go_on(task, value)
+  if not task.parked then return end
+  task.parked = false
+  resume(task, true, value)
+end
+
 --- Ends a task: what it waits for, now and later, raises an error whose text gives the reason.
 ---@param task perigee.Task
 ---@param reason string
@@ -146,21 +156,8 @@ function scheduler.ready()
   for i = 1, count, 3 do resume(list[i], list[i + 1], list[i + 2]) end
 end
 
-local STALE_LIMIT = 64 -- entries; with more than that, and half of the heap, it is made anew
-
---- Leaves only what somebody waits for. A sorted list is a heap.
-local function heap_clean()
-  local kept = {}
-  for _, entry in ipairs(heap) do
-    if entry[2].sleep == entry then kept[#kept + 1] = entry end
-  end
-  table.sort(kept, function(a, b) return a[1] < b[1] end)
-  heap, stale_count = kept, 0
-end
-
 --- Puts an entry into the heap.
 local function heap_push(entry)
-  if stale_count > STALE_LIMIT and stale_count * 2 > #heap then heap_clean() end
   local i = #heap + 1
   while i > 1 do
     local parent = floor(i / 2)
@@ -191,59 +188,55 @@ local function heap_pop()
   return first
 end
 
---- Has a task resumed after a time, if it still waits then.
-local function set_alarm(task, seconds)
-  local delay = seconds * 1000
-  local entry = { clock.now() + delay, task, false }
+--- Puts a task among the sleepers.
+local function sleep_until(task, deadline)
+  local entry = { deadline, task }
   task.sleep = entry
   heap_push(entry)
-  if heap[1] == entry then clock.timer_set(delay) end
-  return entry
+  if heap[1] == entry then clock.timer_set(math.max(0, deadline - clock.now())) end
 end
 
-local function check_seconds(what, seconds)
-  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
-    caller.fail("%s: seconds must be a number, 0 or more, not %s", what, tostring(seconds))
+--- Drops the entries nobody waits for any more once they are most of the heap.
+local function drop_stale()
+  stale = stale + 1
+  if stale < 64 or stale < #heap / 2 then return end
+  local old = heap
+  heap, stale = {}, 0
+  for _, entry in ipairs(old) do
+    if entry[2].sleep == entry then heap_push(entry) end
   end
+end
+
+--- Parks the running task until it is woken, or for a time. Yields.
+---@param seconds number|nil nil: as scheduler.park
+---@return any # what wake was given; nil when the time is up
+function scheduler.park_for(seconds)
+  local task = scheduler.current
+  if not seconds or not task then return scheduler.park() end
+  sleep_until(task, clock.now() + seconds * 1000)
+  local value = scheduler.park()
+  task.sleep = nil
+  if value ~= nil then drop_stale() end
+  return value
 end
 
 --- Waits. Yields.
 ---@param seconds number 0 or more; fractions count to the millisecond
 function scheduler.sleep(seconds)
-  check_seconds("perigee.sleep", seconds)
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
+    caller.fail("perigee.sleep: seconds must be a number, 0 or more, not %s", tostring(seconds))
+  end
   local task = scheduler.current
   if not task then return scheduler.park() end -- which says what is wrong
-  set_alarm(task, seconds)
+  sleep_until(task, clock.now() + seconds * 1000)
   scheduler.park()
   task.sleep = nil
-end
-
---- Parks the running task until it is woken or a time is over. Yields; raises when it is cancelled.
----@param seconds number|nil nil for as long as it takes
----@param what string for messages: "task:join"
----@return boolean # false when the time is over
----@return any # what wake was given
-function scheduler.park_for(seconds, what)
-  if seconds == nil then return true, scheduler.park() end
-  check_seconds(what, seconds)
-  local task = scheduler.current
-  if not task then return true, scheduler.park() end -- which says what is wrong
-  local entry = set_alarm(task, seconds)
-  local value = scheduler.park()
-  task.sleep = nil
-  if entry[3] then return false end
-  stale_count = stale_count + 1
-  return true, value
 end
 
 --- The scheduler's clock.
 ---@return number # milliseconds, monotonic, the same in all processes
 function scheduler.now()
   return clock.now()
-end
-
-local function forget_stale()
-  stale_count = math.max(0, stale_count - 1)
 end
 
 --- Resumes the sleepers whose time has come. Called from C, by the timer.
@@ -254,17 +247,11 @@ function scheduler.tick()
     local task = entry[2]
     if task.parked and task.sleep == entry then
       task.parked = false
-      entry[3] = true
       resume(task, true)
-    else
-      forget_stale()
     end
   end
   -- what nobody waits for any more need not wake us
-  while heap[1] and heap[1][2].sleep ~= heap[1] do
-    heap_pop()
-    forget_stale()
-  end
+  while heap[1] and heap[1][2].sleep ~= heap[1] do heap_pop() end
   if heap[1] then clock.timer_set(math.max(0, heap[1][1] - clock.now())) end
 end
 

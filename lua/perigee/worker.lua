@@ -66,5 +66,10 @@ end
 function worker.after_stop()
   run("after_server_stop")
 end
+--- The drain begins, before_server_stop is done: ends what would not end by itself. Does not yield.
+function worker.drain()
+  require("perigee.sse").drain()
+end
+
 
 return worker

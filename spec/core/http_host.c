@@ -22,6 +22,7 @@
 #include "base/check.h"
 #include "http/file_abi.h"
 #include "http/server.h"
+#include "http/websocket_abi.h"
 
 #define PIECE_SIZE 16384
 
@@ -53,6 +54,13 @@ static struct http_config config = {
 	.file_cache_open = 128,
 	.file_cache_memory = 32 << 20,
 	.file_memory_limit = 65536,
+	.websocket_message_limit = 1 << 20,
+	.websocket_buffer_limit = 1 << 20,
+	.websocket_ping_interval = 20000,
+	.websocket_ping_timeout = 20000,
+	.websocket_close_timeout = 5000,
+	.websocket_compression = 1,
+	.websocket_compression_min = 1024,
 };
 
 static uv_loop_t loop;
@@ -395,6 +403,41 @@ static void stat_counters(struct http_request *request)
 	(void)reply(request, 200, text, (size_t)size);
 }
 
+static void open_socket(struct http_request *request)
+{
+	const char *reason;
+	int status_code = http_websocket_check(request, request->serial, &reason);
+
+	if (status_code != 0) {
+		(void)reply(request, status_code, reason, strlen(reason));
+		return;
+	}
+	CHECK(http_websocket_accept(request, request->serial, NULL, 0) == HTTP_OK);
+	CHECK(http_websocket_subscribe(request, request->serial, "all", 3) == HTTP_OK);
+}
+
+/* Sends back each message; "bye" closes. */
+static void echo_socket(struct http_request *request)
+{
+	uint64_t serial = request->serial;
+	struct http_websocket_event event;
+
+	for (;;) {
+		CHECK(http_websocket_receive(request, serial, &event) == HTTP_OK);
+		if (event.kind == HTTP_WEBSOCKET_NONE)
+			return;
+		if (event.kind == HTTP_WEBSOCKET_CLOSED)
+			break;
+		if (event.size == 3 && memcmp(event.data, "bye", 3) == 0)
+			break;
+		/* HTTP_FULL drops it: a handler in C cannot wait. */
+		(void)http_websocket_send(request, serial, event.kind, event.data, event.size);
+	}
+	printf("closed %d %.*s\n", event.code, (int)event.size,
+		event.data == NULL ? "" : event.data);
+	(void)http_websocket_finish(request, serial, 1000);
+}
+
 static void pid(struct http_request *request)
 {
 	char text[32];
@@ -469,6 +512,8 @@ static const struct route {
 	{"/kept", look_at_kept, false},
 	{"/stat", stat_counters, false},
 	{"/pid", pid, false},
+	{"/echo-socket", open_socket, false},
+	{"/deaf-socket", open_socket, false},
 };
 
 /* ---- What the server calls ----------------------------------------------------------------- */
@@ -536,6 +581,17 @@ static void on_writable(void *context, struct http_request *request)
 	flood_on(later);
 }
 
+static void on_websocket(void *context, struct http_request *request)
+{
+	struct http_websocket_event event;
+
+	(void)context;
+	if (!path_is(request, "/deaf-socket"))
+		echo_socket(request);
+	else if (http_websocket_closing(request, request->serial, &event) == 1)
+		(void)http_websocket_finish(request, request->serial, 1000);
+}
+
 static void on_drained(void *context)
 {
 	(void)context;
@@ -561,6 +617,7 @@ static const struct http_handler handler = {
 	.on_body = on_body,
 	.on_cancel = on_cancel,
 	.on_writable = on_writable,
+	.on_websocket = on_websocket,
 	.on_drained = on_drained,
 	.on_heir_lost = on_heir_lost,
 	.on_warning = on_warning,
@@ -584,6 +641,9 @@ static void obey(const char *line)
 		http_server_set_heir(server, fd);
 	else if (sscanf(line, "adopt %d", &fd) == 1)
 		CHECK(http_server_adopt(server, fd, &error) == 0);
+	else if (strncmp(line, "publish ", 8) == 0)
+		printf("published %d\n", http_server_publish(server, SLICE("all"), 1,
+						 (struct slice){line + 8, strlen(line + 8)}));
 	else if (strcmp(line, "stat") == 0)
 		printf("stat requests %" PRIu64 " connections %" PRIu64 " accepted %" PRIu64
 		       " busy %" PRIu64 "\n",
@@ -637,6 +697,13 @@ static bool set(const char *name, size_t name_size, uint64_t value)
 	SETTING(file_cache_open)
 	SETTING(file_cache_memory)
 	SETTING(file_memory_limit)
+	SETTING(websocket_message_limit)
+	SETTING(websocket_buffer_limit)
+	SETTING(websocket_ping_interval)
+	SETTING(websocket_ping_timeout)
+	SETTING(websocket_close_timeout)
+	SETTING(websocket_compression)
+	SETTING(websocket_compression_min)
 #undef SETTING
 	return false;
 }

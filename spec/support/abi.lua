@@ -11,6 +11,7 @@ local function declarations(path)
 end
 
 ffi.cdef(declarations("host/http/http_abi.h"))
+ffi.cdef(declarations("host/http/websocket_abi.h"))
 ffi.cdef(declarations("host/http/file_abi.h"))
 ffi.cdef(declarations("host/shm/shm_abi.h"))
 ffi.cdef("union spec_cell { int64_t int64; double number; };")
@@ -18,7 +19,7 @@ ffi.cdef("union spec_cell { int64_t int64; double number; };")
 local fake = {
   C = {},
   state = { current = nil, idle = {}, idle_count = 0, idle_limit = 4, ready = 0 },
-  OK = 0, FULL = 1, OVER = -1, BAD_STATUS = -2, BAD_HEADER = -3,
+  OK = 0, FULL = 1, OVER = -1, BAD_STATUS = -2, BAD_HEADER = -3, BAD_TEXT = -7, NOT_HERE = -100,
   FILE_LAST = -19, FILE_MISSING = -20, FILE_DENIED = -21, FILE_DIRECTORY = -22, FILE_FAILED = -23,
   sent = {},   -- what http_response_* was called with, in order
   result = 0,  -- what they return next
