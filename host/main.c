@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "manager/main.h"
+#include "manager/shepherd.h"
 #include "wire/role.h"
 #include "worker/command.h"
 #include "worker/title.h"
@@ -32,6 +33,8 @@ int main(int argc, char **argv)
 		return manager_main(argc > 2 ? atoi(argv[2]) : -1);
 	case WIRE_ROLE_ZYGOTE:
 		return zygote_main();
+	case WIRE_ROLE_SHEPHERD:
+		return shepherd_main(argc, argv);
 	default:
 		(void)fprintf(stderr, "perigee: %s is not for the command line\n", argv[1]);
 		return EXIT_FAILURE;

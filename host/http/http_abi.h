@@ -86,6 +86,10 @@ int http_request_header_at(const struct http_request *request, uint64_t serial, 
 /* The client's address as text ("127.0.0.1", "::1", "unix:"); NULL when the request is over. */
 const char *http_request_ip(const struct http_request *request, uint64_t serial);
 
+/* What the ids of requests that came without one begin with, as the access log shows them:
+ * "PREFIX-SERIAL", the serial in hexadecimal. Up to 39 bytes; copied. */
+void http_request_id_prefix(const char *prefix);
+
 /*
  * Asks for the body: for `least` bytes of it that are not taken yet (1: the next piece), or for
  * all of it (UINT64_MAX). Sends the client the "100 Continue" it may wait for. HTTP_OK: they are

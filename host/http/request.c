@@ -16,6 +16,7 @@
 #include "http/connection.h"
 #include "http/export.h"
 #include "http/file_body.h"
+#include "http/server_state.h"
 
 #define SLAB_COUNT  16   /* exchanges taken from malloc at once */
 #define KEPT_COUNT  64   /* free exchanges that keep their buffers */
@@ -96,6 +97,8 @@ static void drop_compressor(struct http_exchange *exchange)
 
 void http_exchange_reset(struct http_exchange *exchange)
 {
+	if (exchange->connection->server->access != NULL)
+		http_access_end(exchange);
 	exchange->view.serial = ++pool.serial;
 	exchange->view.state = 0;
 	http_file_body_drop(exchange);
@@ -126,6 +129,9 @@ void http_exchange_free(struct http_exchange *exchange)
 {
 	bool keep = pool.free_count < KEPT_COUNT;
 
+	/* A WebSocket has taken its connection away. */
+	if (exchange->connection != NULL && exchange->connection->server->access != NULL)
+		http_access_end(exchange);
 	exchange->view.serial = ++pool.serial;
 	exchange->view.state = 0;
 	http_file_body_drop(exchange);
@@ -217,16 +223,18 @@ static void write_ip(int fd, char ip[HTTP_IP_SIZE])
 			ip, HTTP_IP_SIZE, "%s", peer.any.sa_family == AF_UNIX ? "unix:" : "");
 }
 
+const char *http_exchange_ip(struct http_exchange *exchange)
+{
+	if (exchange->ip[0] == '\0')
+		write_ip(exchange->connection->fd, exchange->ip);
+	return exchange->ip;
+}
+
 HTTP_EXPORT const char *http_request_ip(const struct http_request *request, uint64_t serial)
 {
 	const struct http_exchange *exchange = check(request, serial);
-	struct http_exchange *writable;
 
-	if (exchange == NULL)
-		return NULL;
 	/* The view is const for the caller; the exchange behind it is ours. */
-	writable = (struct http_exchange *)(uintptr_t)exchange;
-	if (exchange->ip[0] == '\0')
-		write_ip(exchange->connection->fd, writable->ip);
-	return exchange->ip;
+	return exchange == NULL ? NULL
+				: http_exchange_ip((struct http_exchange *)(uintptr_t)exchange);
 }

@@ -101,6 +101,9 @@ struct http_exchange {
 	uint64_t owed;   /* body bytes that are announced and not written */
 	struct compressor *compressor;    /* of a body in pieces; NULL while none is compressed */
 	struct http_file_body *file_body; /* what the loop sends of the answer; NULL else */
+	int status;                       /* of the answer; 0 before */
+	uint64_t sent;                    /* body bytes of the answer */
+	uint64_t started; /* for the access log: uv_hrtime when the handler got it; 0 before */
 
 	struct http_websocket *websocket; /* what it became; NULL for most */
 
@@ -110,6 +113,9 @@ struct http_exchange {
 
 /* An exchange for `connection`, or NULL when memory is out. */
 struct http_exchange *http_exchange_new(struct http_connection *connection);
+
+/* The client's address as text, looked up when it is first asked for. */
+const char *http_exchange_ip(struct http_exchange *exchange);
 
 /* Ends the request: its serial is over. The exchange is ready for the next of its connection. */
 void http_exchange_reset(struct http_exchange *exchange);

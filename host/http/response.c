@@ -225,6 +225,8 @@ static void plan_head(struct http_exchange *exchange, int64_t length, struct hea
 		head->closes = true;
 	exchange->keep_alive = !head->closes;
 	exchange->framing = (uint8_t)head->framing;
+	exchange->status = head->status;
+	exchange->sent = head->framing == HTTP_FRAMING_LENGTH ? head->length : 0;
 }
 
 /* ---- Moving on ----------------------------------------------------------------------------- */
@@ -396,6 +398,7 @@ static void send_chunk(struct http_exchange *exchange, struct slice data)
 static void break_off(struct http_exchange *exchange)
 {
 	exchange->keep_alive = false;
+	exchange->sent -= exchange->framing == HTTP_FRAMING_LENGTH ? exchange->owed : 0;
 	exchange->connection->closing = HTTP_CLOSING_PLAIN;
 	if (exchange->framing == HTTP_FRAMING_CLOSE)
 		exchange->connection->closing = HTTP_CLOSING_RESET;
@@ -419,6 +422,8 @@ HTTP_EXPORT int http_response_write(
 		break_off(exchange);
 		return HTTP_NO_MEMORY;
 	}
+	if (exchange->framing == HTTP_FRAMING_CHUNKED || exchange->framing == HTTP_FRAMING_CLOSE)
+		exchange->sent += piece.size;
 	switch ((enum http_framing)exchange->framing) {
 	case HTTP_FRAMING_NONE:
 		break;
@@ -445,6 +450,7 @@ static int send_last_piece(struct http_exchange *exchange)
 
 	if (http_compression_piece(exchange, &piece, COMPRESSOR_FINISH) != 0)
 		return -1;
+	exchange->sent += piece.size;
 	if (exchange->framing == HTTP_FRAMING_CHUNKED)
 		send_chunk(exchange, piece);
 	else

@@ -90,6 +90,8 @@ static void on_later(uv_idle_t *idle)
 		list_remove(&exchange->ready);
 		http_connection_resume(exchange->connection);
 	}
+	if (server->access != NULL)
+		http_access_flush(server->access);
 	if (server->draining)
 		http_handover_run(server);
 	http_server_check_drained(server);
@@ -146,6 +148,8 @@ void http_server_check_drained(struct http_server *server)
 		!list_empty(&server->listeners.open) || !list_empty(&server->handover.adopting))
 		return;
 	server->finished = true;
+	if (server->access != NULL)
+		http_access_flush(server->access);
 	http_handover_close_heir(server);
 	uv_close((uv_handle_t *)&server->timer, on_own_handle_closed);
 	uv_close((uv_handle_t *)&server->later, on_own_handle_closed);
@@ -213,6 +217,7 @@ int http_server_new(struct http_server **ret_server, uv_loop_t *loop,
 	server->counters = counters;
 	server->input = memory;
 	server->batch.data = memory + HTTP_INPUT_SIZE;
+	server->access = http_access_new(config->access_log);
 	init_fields(server);
 	init_handles(server);
 	*ret_server = server;
@@ -239,5 +244,6 @@ void http_server_free(struct http_server *server)
 	http_file_cache_free(&server->files);
 	websocket_topics_free(&server->topics);
 	free(server->input);
+	free(server->access);
 	free(server);
 }

@@ -17,6 +17,13 @@
 
 struct http_server;
 
+enum http_access_format {
+	HTTP_ACCESS_OFF = 0,
+	HTTP_ACCESS_COMMON,
+	HTTP_ACCESS_COMBINED,
+	HTTP_ACCESS_JSON
+};
+
 /* Limits and timeouts; the names are those of the settings. Sizes in bytes, times in ms. */
 struct http_config {
 	uint32_t request_line_limit; /* 8 KiB; more is 414 */
@@ -36,6 +43,7 @@ struct http_config {
 	uint32_t compress;       /* 1: texts are compressed for clients that ask for it; 0: never */
 	uint32_t compress_level; /* 4; from 1, fast, to 9, small */
 	uint64_t compress_minimum;  /* 1 KiB; smaller answers are sent as they are */
+	int access_log;             /* enum http_access_format */
 	uint32_t file_cache_time;   /* 1 s until a file served before is compared with the disk's */
 	uint32_t file_cache_open;   /* 128 files are kept open at most */
 	uint64_t file_cache_memory; /* 32 MiB of small files' contents are kept at most */

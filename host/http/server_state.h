@@ -8,6 +8,7 @@
 #define PERIGEE_HTTP_SERVER_STATE_H
 
 #include "base/list.h"
+#include "http/access_log.h"
 #include "http/connection.h"
 #include "http/date.h"
 #include "http/file_cache.h"
@@ -43,6 +44,7 @@ struct http_server {
 	struct http_date date;
 	struct buffer coded_lines; /* of an answer being sent, see compression.c */
 	struct buffer coded_body;
+	struct http_access *access; /* NULL: requests are not logged */
 
 	struct http_file_cache files;
 

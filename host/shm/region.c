@@ -66,6 +66,11 @@ void shm_region_use(int fd)
 	region.fd = fd;
 }
 
+int shm_region_fd(void)
+{
+	return region.fd;
+}
+
 static int region_map(struct error *error)
 {
 	struct stat status;

@@ -25,6 +25,9 @@ int shm_region_create(uint64_t size, struct error *error);
 /* Tells this process which memfd is its region; it is mapped at first use. */
 void shm_region_use(int fd);
 
+/* The memfd given to shm_region_use, which stays its owner's; -1 when there is none. */
+int shm_region_fd(void);
+
 /*
  * The object called `name` of `kind`, `size` bytes aligned to 64; all zero when it is new, which
  * *ret_new tells. With `create` 0 it must exist. Returns NULL with *error when it cannot be had,

@@ -31,6 +31,13 @@ struct shm_value *shm_value_open(const char *name, const char *kind, int64_t ini
  * Returns 0, or -1; shm_last_error then says why. */
 int shm_region_reserve(uint64_t size);
 
+/* Takes the lease `name` if no process has it. Returns 1 (also when it is ours already), 0 when
+ * another process has it, -1 when it cannot be had; shm_last_error then says why. Never waits. */
+int shm_lease_take(const char *name);
+
+/* Gives a lease back; nothing happens when it is not ours. */
+void shm_lease_release(const char *name);
+
 /* The sentence for the last failure of this process; "" when there was none. */
 const char *shm_last_error(void);
 

@@ -1,10 +1,30 @@
 /* Reading a plan into a worker's settings. No state. Runs in workers. */
 #include "worker/worker_settings.h"
 
+#include <errno.h>
+#include <string.h>
+
 #include "shm/feed.h"
 #include "wire/record.h"
 
 #define DAY_MS (24u * 3600 * 1000)
+
+static int read_access_log(struct slice plan, int *ret_format, struct error *error)
+{
+	static const char *const names[] = {[HTTP_ACCESS_OFF] = "off",
+		[HTTP_ACCESS_COMMON] = "common",
+		[HTTP_ACCESS_COMBINED] = "combined",
+		[HTTP_ACCESS_JSON] = "json"};
+	const char *name = record_find(plan, "access_log");
+
+	for (size_t i = 0; name != NULL && i < sizeof names / sizeof names[0]; i++) {
+		if (strcmp(name, names[i]) == 0) {
+			*ret_format = (int)i;
+			return 0;
+		}
+	}
+	return error_set(error, EINVAL, "the plan has no access_log that is known");
+}
 
 int worker_settings_read(
 	struct worker_settings *ret_settings, struct slice plan, struct error *error)
@@ -45,6 +65,8 @@ int worker_settings_read(
 			return -1;
 		*numbers[i].to = (uint32_t)number;
 	}
+	if (read_access_log(plan, &http->access_log, error) != 0)
+		return -1;
 	if (record_number(plan, "websocket_compression", 0, 1, &compression, error) != 0)
 		return -1;
 	http->websocket_compression = (uint32_t)compression;

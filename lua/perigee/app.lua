@@ -1,20 +1,23 @@
 --- The app: routes, hooks and listeners, as the user's file declares them.
+local background = require "perigee.background"
 local caller = require "perigee.caller"
-local listeners = require "perigee.listeners"
-local nearest = require "perigee.nearest"
+local hooks = require "perigee.hooks"
 local phase = require "perigee.phase"
 local router = require "perigee.router"
+local scope = require "perigee.scope"
 local shared = require "perigee.shared"
 local static = require "perigee.static"
+local url = require "perigee.url"
 local websocket = require "perigee.websocket"
 
----@class perigee.App
+---@class perigee.App: perigee.Scope
 ---@field name string
+---@field background perigee.Background what runs beside requests in this process
 ---@field ctx table yours; each process has its own copy
 ---@field shared table shared objects: assigned in the main process, read everywhere
 ---@field config table the settings in use, read-only
 ---@field m table|nil in a worker: name, pid, slot, generation
-local methods = {}
+local methods = setmetatable({}, { __index = scope.methods })
 
 local app_mt = { __name = "perigee.app", __index = methods }
 
@@ -65,20 +68,16 @@ function app.new(name, settings)
     caller.fail("perigee.app: the name is empty or has control characters")
   end
   if settings ~= nil then caller.check(settings, "table", "perigee.app: the settings") end
-  return setmetatable({
-    name = name,
-    place = caller.place(),
-    ctx = {},
-    shared = shared_table(),
-    config = app.read_only({}),
-    given_settings = settings or {},
-    router = router.new(),
-    listeners = listeners.new(),
-    request_hooks = {},
-    response_hooks = {},
-    exception_handlers = {},
-    m = nil,
-  }, app_mt)
+  local self = scope.fields("app", name, {})
+  self.shared = shared_table()
+  self.config = app.read_only({})
+  self.given_settings = settings or {}
+  self.router = router.new()
+  self.background = background.new()
+  self.gathered = {} -- listeners of blueprints that are among the app's
+  self.around_none = nil -- what is around the answer when no route fits; set by freeze
+  self.m = nil
+  return setmetatable(self, app_mt)
 end
 
 ---@return boolean
@@ -91,73 +90,28 @@ function app.set(self, key, value)
   rawset(self, key, value)
 end
 
---- No route or hook from now on: the tables that serve are made of what is there.
+local strictness = { ["true"] = true, ["false"] = false, redirect = "redirect" }
+
+--- No route or hook from now on: the tables that serve are made of what is there. Raises, naming
+--- both places, when two routes collide.
 function app.freeze(self)
-  self.router:compile()
-  rawset(self, "frozen", true)
+  scope.expand(self)
+  self.router:compile(strictness[self.config.strict_slashes])
+  rawset(self, "around_none", {
+    request_hooks = hooks.order { self.request_hooks },
+    response_hooks = hooks.order { self.response_hooks },
+    exceptions = { self.exceptions },
+  })
 end
 
-local function check_open(self, what)
-  if self.frozen then
-    caller.fail("%s: too late, the app is being served; do it while the file is loaded or in a "
-      .. "main_process_start listener", what)
-  end
-end
-
--- ── Routes ───────────────────────────────────────────────────────────────────────────────────
-
-local function check_options(what, options)
-  if options == nil then return {} end
-  caller.check(options, "table", what .. ": the options")
-  for key, value in pairs(options) do
-    if key ~= "name" then
-      caller.fail("%s: unknown option '%s'%s", what, tostring(key), nearest.hint(tostring(key), { "name" }))
-    end
-    caller.check(value, "string", what .. ": the name")
-  end
-  return options
-end
-
-local function check_methods(list)
-  if type(list) == "string" then list = { list } end
-  if type(list) ~= "table" or #list == 0 then
-    caller.fail("app:route: methods must be a name (\"GET\") or a list of them")
-  end
-  local upper = {}
-  for i, method in ipairs(list) do
-    caller.check(method, "string", "app:route: a method")
-    if not method:find("^%a[%a-]*$") then caller.fail("app:route: %q is no method", method) end
-    upper[i] = method:upper()
-  end
-  return upper
-end
-
-local function add_route(self, what, list, path, handler, options)
-  check_open(self, what)
-  caller.check(path, "string", what .. ": the path")
-  caller.check(handler, "function", what .. ": the handler")
-  options = check_options(what, options)
-  self.router:add({ methods = list, pattern = path, handler = handler, place = caller.place(),
-    name = options.name })
-  return handler
-end
-
---- Adds a route for several methods. Raises at the caller's place; does not yield.
----@param list string|string[] methods
----@param path string "/users/<id:int>"
----@param handler fun(req: perigee.Request, ...): string|table|perigee.Response may yield
----@param options { name: string }|nil
----@return function handler
-function methods:route(list, path, handler, options)
-  return add_route(self, "app:route", check_methods(list), path, handler, options)
-end
-
---- app:get(path, handler, options) and so on: as app:route for one method.
-for _, method in ipairs { "get", "post", "put", "patch", "delete", "head", "options" } do
-  local list = { method:upper() }
-  methods[method] = function(self, path, handler, options)
-    return add_route(self, "app:" .. method, list, path, handler, options)
-  end
+--- The URL of a route. Raises at the caller's place when there is no such route, or when a
+--- parameter is missing or does not fit. Does not yield.
+---@param name string as given to the route, after its blueprints' names: "users.show"
+---@param params table|nil of the path, by name
+---@param options table|nil query = { name = value or list }, anchor, external, scheme, host
+---@return string # "/users/7?page=2", or with external or host "http://host/users/7"
+function methods:url_for(name, params, options)
+  return url.build(self, name, params, options)
 end
 
 --- Adds a WebSocket (RFC 6455): `handler(req, ws, …)` runs once a client's upgrade is answered, and
@@ -170,11 +124,11 @@ end
 ---   protocols: subprotocols, the one liked best first; origins: of pages that may connect
 ---   ("https://example.com"), "*" for all; default only the app's own
 ---@return function handler
-function methods:websocket(path, handler, options)
+function scope.methods:websocket(path, handler, options) -- of blueprints too
   options = options or {}
   websocket.check_options(options)
   caller.check(handler, "function", "app:websocket: the handler")
-  add_route(self, "app:websocket", { "GET" }, path, websocket.handler(handler, options),
+  scope.add_route(self, "app:websocket", { "GET" }, path, websocket.handler(handler, options),
     { name = options.name })
   return handler
 end
@@ -201,71 +155,30 @@ end
 ---@param directory string
 ---@param options perigee.StaticOptions|nil
 function methods:static(prefix, directory, options)
-  check_open(self, "app:static")
   for _, route in ipairs(static.routes(prefix, directory, options)) do
-    self.router:add({ methods = { "GET" }, pattern = route.pattern, handler = route.handler,
-      site = route.site, place = caller.place(), weak = true })
+    local declared = scope.add_route(self, "app:static", { "GET" }, route.pattern, route.handler,
+      { strict_slashes = false }) -- it sends to a folder's own form itself
+    declared.site, declared.weak = route.site, true
   end
 end
 
--- ── Hooks ────────────────────────────────────────────────────────────────────────────────────
-
---- Calls `fn(req)` before each handler, in the order given. What it returns, if not nil, is the
---- answer and ends the search for one. May yield.
----@param fn fun(req: perigee.Request): any
-function methods:on_request(fn)
-  check_open(self, "app:on_request")
-  caller.check(fn, "function", "app:on_request: the hook")
-  table.insert(self.request_hooks, fn)
+--- Runs a function beside the requests of each worker, once it accepts; in a worker, at once in
+--- this one. Raises at the caller's place. Does not yield.
+---@param task fun(app: perigee.App)|thread its errors are logged
+---@param options { name: string }|nil
+---@return perigee.Background.Task|nil # in a worker
+function methods:add_task(task, options)
+  return self.background:add_task(self, task, options)
 end
 
---- Calls `fn(req, response)` with each answer, the last hook first. It may change the response, or
---- return another. May yield.
----@param fn fun(req: perigee.Request, response: perigee.Response): any
-function methods:on_response(fn)
-  check_open(self, "app:on_response")
-  caller.check(fn, "function", "app:on_response: the hook")
-  table.insert(self.response_hooks, fn)
-end
-
---- app:exception(fn) or app:exception(status, fn): calls `fn(req, err)` when a handler raised, or
---- when there is no route (404, 405). It returns an answer, or nil for the usual one. May yield.
----@param status number|function
----@param fn fun(req: perigee.Request, err: any): any
-function methods:exception(status, fn)
-  check_open(self, "app:exception")
-  local key = status
-  if fn == nil then key, fn = "any", status end
-  caller.check(fn, "function", "app:exception: the handler")
-  if key ~= "any" and (type(key) ~= "number" or key % 1 ~= 0 or key < 400 or key > 599) then
-    caller.fail("app:exception: the status must be a number from 400 to 599, not %s", tostring(key))
-  end
-  if self.exception_handlers[key] then
-    caller.fail("app:exception: there is a handler for %s already", tostring(key))
-  end
-  self.exception_handlers[key] = fn
-end
-
--- ── Listeners ────────────────────────────────────────────────────────────────────────────────
-
---- app:main_process_start(fn) and so on; see perigee.listeners for the order.
-for _, name in ipairs(listeners.names) do
-  methods[name] = function(self, fn)
-    check_open(self, "app:" .. name)
-    listeners.add(self.listeners, name, fn)
-    return fn
-  end
-end
-
---- The same by name.
+--- Calls a function again and again, in each worker or in one of all. It never overlaps itself,
+--- ticks that are missed are skipped, and its errors are logged. Raises at the caller's place.
+---@param seconds number between two starts
 ---@param fn fun(app: perigee.App)
----@param name string
-function methods:listener(fn, name)
-  if not self.listeners[name] then
-    caller.fail("app:listener: there is no listener '%s'%s (they are: %s)", tostring(name),
-      nearest.hint(tostring(name), listeners.names), table.concat(listeners.names, ", "))
-  end
-  return methods[name](self, fn)
+---@param options { once: "worker"|"app", immediately: boolean, name: string }|nil
+---@return perigee.Background.Task|nil # in a worker
+function methods:every(seconds, fn, options)
+  return self.background:every(self, seconds, fn, options)
 end
 
 return app

@@ -13,6 +13,7 @@ local listeners = require "perigee.listeners"
 local log = require "perigee.log"
 local phase = require "perigee.phase"
 local record = require "perigee.record"
+local scope = require "perigee.scope"
 local settings = require "perigee.settings"
 local strict = require "perigee.strict"
 local traceback = require "perigee.traceback"
@@ -187,7 +188,9 @@ function boot.load(block)
   boot.app = app
   reserve_shared(given.values.shared_memory)
   phase.current = "main_process_start"
+  scope.gather_listeners(app)
   listeners.run(app.listeners, "main_process_start", app)
+  app.background:prepare()
   phase.current = "main"
   app_module.freeze(app)
   require("perigee.dispatch").install(app)

@@ -189,7 +189,8 @@ function commands.routes(given, path)
   local app = boot.check(given, path)
   local rows = { { "METHODS", "PATH", "NAME", "HANDLER" } }
   for _, route in ipairs(app.router.routes) do
-    rows[#rows + 1] = { table.concat(route.methods, ","), route.pattern, route.name or "-", route.place }
+    rows[#rows + 1] = { table.concat(route.methods, ","), (route.host or "") .. route.pattern,
+      route.name or "-", route.place }
   end
   print_table(rows)
   return SUCCESS

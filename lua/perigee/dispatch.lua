@@ -8,7 +8,10 @@ local ffi = require "ffi"
 
 local abi = require "perigee.abi"
 local bodies = require "perigee.body"
+local error_page = require "perigee.error_page"
+local exceptions = require "perigee.exceptions"
 local form = require "perigee.form"
+local frames = require "perigee.frames"
 local http = require "perigee.http"
 local json = require "perigee.json"
 local log = require "perigee.log"
@@ -37,7 +40,7 @@ local dispatch = {}
 
 local app            -- the app that is served; set by install
 local router
-local hooked = false -- whether the app has on_request or on_response functions
+local watched = false -- development: what a handler was doing when it raised is kept
 local writers = {}   -- serial → task that waits for its client to take bytes
 local tasks = {}     -- slot → task of its coroutine
 
@@ -46,7 +49,8 @@ local tasks = {}     -- slot → task of its coroutine
 function dispatch.install(served)
   app = served
   router = served.router
-  hooked = #served.request_hooks > 0 or #served.response_hooks > 0
+  watched = served.config.mode == "development"
+  for _, route in ipairs(watched and router.routes or {}) do route.hooked = true end -- the long way
   request.app = served
   form.configure(served.config)
   proxy.configure(served.config.trusted_proxies)
@@ -93,12 +97,13 @@ end
 
 -- ── Errors ───────────────────────────────────────────────────────────────────────────────────
 
---- The plain answer to an error, for a client; only in development does it tell what happened.
-local function default_error(value)
+--- The usual answer to an error: in production it tells what http.abort was given to say, no more.
+local function default_error(req, value)
   local raised = traceback.unwrap(value)
-  if http.is_error(raised) then return http.plain_error(raised.status, raised.message, raised.headers) end
-  if app.config.mode == "development" then return http.text(traceback.text(value) .. "\n", 500) end
-  return http.plain_error(500)
+  if http.is_error(raised) then
+    return error_page.answer(req, app.config, raised.status, raised.message, raised.headers)
+  end
+  return error_page.answer(req, app.config, 500, nil, nil, value)
 end
 
 local function log_fault(req, value)
@@ -107,14 +112,18 @@ local function log_fault(req, value)
     traceback.text(value)))
 end
 
---- What an app's exception handlers make of an error: the one for the status, else the one for all.
+--- What is around the answer to a request: its route, or the app when there is none.
+local function around(req)
+  return req[ROUTE] or app.around_none
+end
+
+--- What an app's exception handlers make of an error.
 local function handle_exception(req, value)
   local raised = traceback.unwrap(value)
-  local status = http.is_error(raised) and raised.status or 500
-  local handler = app.exception_handlers[status] or app.exception_handlers.any
-  if not handler then return default_error(value) end
+  local handler, status = exceptions.find(around(req).exceptions, raised)
+  if not handler then return default_error(req, value) end
   local answer = handler(req, raised)
-  if answer == nil then return default_error(value) end
+  if answer == nil then return default_error(req, value) end
   local response = to_response(req, answer)
   if not http.is_response(answer) then response.status = status end
   return response
@@ -129,7 +138,7 @@ local function error_response(req, value)
   if ok then return response end
   if scheduler.is_cancelled(traceback.unwrap(response)) then return nil end
   log_fault(req, response)
-  return default_error(value)
+  return default_error(req, value)
 end
 
 -- ── Sending ──────────────────────────────────────────────────────────────────────────────────
@@ -225,7 +234,7 @@ end
 
 --- Runs the request hooks, then the handler.
 local function produce(req, method, allow)
-  local hooks = app.request_hooks
+  local hooks = around(req).request_hooks
   for i = 1, #hooks do
     local early = hooks[i](req)
     if early ~= nil then return early end
@@ -235,10 +244,18 @@ local function produce(req, method, allow)
   return invoke(route.handler, req, req[VALUES], route.count)
 end
 
+--- As produce; in development an error takes along what the app was doing.
+local function produce_watched(req, method, allow)
+  if not watched then return produce(req, method, allow) end
+  local ok, value = xpcall(produce, frames.handler, req, method, allow)
+  if not ok then error(value, 0) end
+  return value
+end
+
 --- Runs the response hooks and sends what they leave.
 local function respond(task, req, response)
   if response == http.UPGRADED then return end -- and all over by now
-  local hooks = app.response_hooks
+  local hooks = around(req).response_hooks
   if not task.hooked then
     if response.file then response = static.settle(req, response) end
     task.hooked = true -- not again for the answer to an error of theirs
@@ -323,7 +340,7 @@ local function serve(task)
   local pointer = abi.state.current
   local serial = tonumber(pointer.serial)
   local req = request.new(pointer, serial)
-  task.serial, task.request, task.hooked = serial, req, not hooked
+  task.serial, task.request, task.hooked = serial, req, false
   scheduler.current = task
   local method = ffi_string(pointer.method, pointer.method_size)
   local path = ffi_string(pointer.path, pointer.path_size)
@@ -333,10 +350,15 @@ local function serve(task)
     escaped = matched ~= path
     path = matched
   end
-  local route, values = router:match(method, path)
+  local route, values
+  if router.hosts then
+    route, values = router:match_host(method, path, req.host)
+  else
+    route, values = router:match(method, path)
+  end
   if escaped and route then restore_slashes(values) end
   local value
-  if route and not hooked then
+  if route and not route.hooked then
     req[ROUTE], req[VALUES] = route, values or false
     if route.site and not escaped and static.send(route.site, pointer, serial, values) then return end
     value = invoke(route.handler, req, values, route.count)
@@ -351,7 +373,7 @@ local function serve(task)
     end
   else
     req[ROUTE], req[VALUES] = route or false, route and values or false
-    value = produce(req, method, values)
+    value = produce_watched(req, method, values)
   end
   respond(task, req, to_response(req, value))
 end

@@ -1,14 +1,17 @@
---- Which route answers a method and a path.
+--- Which route answers a method, a host and a path.
 ---
 --- Routes without parameters are one table lookup; the others are a trie, one level for each
---- segment, tried from the most to the least specific: literal text, then parameters by the order
---- of `kinds`. A value that does not fit its type is no match, so the search goes on and may end
---- in 404. A "/" at the end of the path is ignored.
+--- segment, tried from the most to the least specific: literal text, then parameters by their
+--- rank, those of one rank in the order they were added. A value that does not fit its type is no
+--- match, so the search goes on and may end in 404.
 ---
---- Nothing here uses Lua patterns or makes closures while matching: it is part of the hot path
---- and must compile.
-local caller = require "perigee.caller"
-local nearest = require "perigee.nearest"
+--- A "/" at the end of the path is ignored, unless a route is strict about it: a leaf of the trie
+--- has a table for either form.
+---
+--- Nothing here makes closures while matching, and nothing but a user's own Lua pattern is an
+--- interpreted one: it is part of the hot path and must compile.
+local http = require "perigee.http"
+local pattern = require "perigee.pattern"
 
 local find, sub, byte = string.find, string.sub, string.byte
 local concat, sort = table.concat, table.sort
@@ -17,198 +20,20 @@ local router = {}
 
 ---@class perigee.Route
 ---@field methods string[] as given, upper case
----@field pattern string as given
+---@field pattern string with what a blueprint put before it
 ---@field handler function
 ---@field place string where it was made: "app.lua:12"
 ---@field name string|nil
+---@field ctx table the route's own, for its hooks and handlers
+---@field host string|nil the only host it answers for, in lower case: "api.example.com", "*.example.com"
+---@field strict boolean|"redirect"|nil about a "/" at the end; nil: as the app is
 ---@field names string[] of its parameters, in order
 ---@field count number of its parameters
+---@field order number among the routes of the app
 ---@field site perigee.Site|nil of app:static
 ---@field weak boolean|nil gives way to another route of the same shape
-
--- ── Parameter types: (segment) → value, or nil when it does not fit; `ext` gives two ──────────
-
-local EXACT = 2 ^ 53 -- below it a number is one integer only
-
---- Whether every byte from `first` on is a digit, and there is one.
-local function digits(text, first, last)
-  if first > last then return false end
-  for i = first, last do
-    local c = byte(text, i)
-    if c < 48 or c > 57 then return false end
-  end
-  return true
-end
-
-local function match_int(text)
-  if not digits(text, byte(text) == 45 and 2 or 1, #text) then return nil end -- 45: "-"
-  local value = tonumber(text)
-  if value >= EXACT or value <= -EXACT then return nil end
-  return value
-end
-
-local function match_float(text)
-  local first = byte(text) == 45 and 2 or 1
-  local dot = find(text, ".", first, true)
-  if dot then
-    local whole, part = dot > first, dot < #text
-    if not whole and not part then return nil end
-    if whole and not digits(text, first, dot - 1) then return nil end
-    if part and not digits(text, dot + 1, #text) then return nil end
-  elseif not digits(text, first, #text) then
-    return nil
-  end
-  return tonumber(text)
-end
-
-local function match_str(text)
-  if text == "" then return nil end
-  return text
-end
-
-local function match_alpha(text)
-  if text == "" then return nil end
-  for i = 1, #text do
-    local c = byte(text, i)
-    if not (c >= 65 and c <= 90 or c >= 97 and c <= 122) then return nil end
-  end
-  return text
-end
-
---- Lower-case letters and digits, joined by single hyphens.
-local function match_slug(text)
-  local hyphen = true -- none at the start
-  for i = 1, #text do
-    local c = byte(text, i)
-    if c == 45 then
-      if hyphen then return nil end
-      hyphen = true
-    elseif c >= 97 and c <= 122 or c >= 48 and c <= 57 then
-      hyphen = false
-    else
-      return nil
-    end
-  end
-  if hyphen then return nil end
-  return text
-end
-
-local function match_uuid(text)
-  if #text ~= 36 then return nil end
-  for i = 1, 36 do
-    local c = byte(text, i)
-    if i == 9 or i == 14 or i == 19 or i == 24 then
-      if c ~= 45 then return nil end
-    elseif not (c >= 48 and c <= 57 or c >= 97 and c <= 102 or c >= 65 and c <= 70) then
-      return nil
-    end
-  end
-  return text
-end
-
-local month_days = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
-
---- A day that exists: "2026-02-28".
-local function match_ymd(text)
-  if #text ~= 10 or byte(text, 5) ~= 45 or byte(text, 8) ~= 45 then return nil end
-  if not (digits(text, 1, 4) and digits(text, 6, 7) and digits(text, 9, 10)) then return nil end
-  local year, month, day = tonumber(sub(text, 1, 4)), tonumber(sub(text, 6, 7)), tonumber(sub(text, 9))
-  if month < 1 or month > 12 or day < 1 or day > month_days[month] then return nil end
-  local leap = year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)
-  if month == 2 and day == 29 and not leap then return nil end
-  return text
-end
-
---- "report.tar" → "report", "tar": split at the last dot.
-local function match_ext(text)
-  for i = #text - 1, 2, -1 do
-    if byte(text, i) == 46 then return sub(text, 1, i - 1), sub(text, i + 1) end
-  end
-  return nil
-end
-
---- By name; `rank` orders siblings, `width` is the number of values.
-local kinds = {
-  uuid = { match = match_uuid, rank = 1, width = 1 },
-  ymd = { match = match_ymd, rank = 2, width = 1 },
-  int = { match = match_int, rank = 3, width = 1 },
-  float = { match = match_float, rank = 4, width = 1 },
-  alpha = { match = match_alpha, rank = 5, width = 1 },
-  slug = { match = match_slug, rank = 6, width = 1 },
-  ext = { match = match_ext, rank = 7, width = 2 },
-  str = { match = match_str, rank = 8, width = 1 },
-  path = { match = match_str, rank = 9, width = 1, rest = true },
-}
-local kind_names = { "str", "int", "float", "path", "alpha", "slug", "uuid", "ymd", "ext" }
-
--- ── Patterns ─────────────────────────────────────────────────────────────────────────────────
-
---- One segment of a pattern: its text, or its parameter's kind and name.
-local function parse_segment(segment, pattern)
-  if not segment:find("[<>]") then return { text = segment } end
-  local inner = segment:match("^<([^<>]*)>$")
-  if not inner then
-    caller.fail("route '%s': '%s' mixes text and a parameter; a parameter is a whole segment: "
-      .. "/text/<name>", pattern, segment)
-  end
-  local name, kind = inner:match("^([%a_][%w_]*)$"), "str"
-  if not name then name, kind = inner:match("^([%a_][%w_]*):([%w_]+)$") end
-  if not name then
-    caller.fail("route '%s': '<%s>' is no parameter; write <name> or <name:type> with one of the types %s",
-      pattern, inner, concat(kind_names, " "))
-  end
-  if not kinds[kind] then
-    caller.fail("route '%s': there is no parameter type '%s'%s (types: %s)", pattern, kind,
-      nearest.hint(kind, kind_names), concat(kind_names, " "))
-  end
-  return { name = name, kind = kind }
-end
-
---- Takes a pattern apart. Raises at the caller's place when it is none.
----@param pattern string
----@return table[] segments # { text= } or { name=, kind= }
----@return string[] names # of the values a match gives
-function router.parse(pattern)
-  caller.check(pattern, "string", "a route's path")
-  if byte(pattern) ~= 47 then
-    caller.fail("route '%s': a path starts with '/'", pattern)
-  end
-  if pattern:find("[%z\1-\32?#\127]") then
-    caller.fail("route '%s': a path has no space, '?' or '#'; it is matched without the query", pattern)
-  end
-  local segments, names, seen = {}, {}, {}
-  local trimmed = #pattern > 1 and pattern:gsub("/$", "") or ""
-  for text in trimmed:gmatch("/([^/]*)") do
-    if text == "" then caller.fail("route '%s': '//' never matches", pattern) end
-    local segment = parse_segment(text, pattern)
-    local last = segments[#segments]
-    if last and last.kind == "path" then
-      caller.fail("route '%s': <%s:path> takes the rest of the path, so nothing can follow it",
-        pattern, last.name)
-    end
-    segments[#segments + 1] = segment
-    if segment.name then
-      names[#names + 1] = segment.name
-      if segment.kind == "ext" then names[#names + 1] = "ext" end
-    end
-  end
-  for _, name in ipairs(names) do
-    if seen[name] then caller.fail("route '%s': two parameters are called '%s'", pattern, name) end
-    seen[name] = true
-  end
-  return segments, names
-end
-
---- The pattern with its parameters' names left out: two routes with the same shape collide.
-local function shape_of(segments)
-  local parts = {}
-  for i, segment in ipairs(segments) do
-    parts[i] = segment.text or "<" .. segment.kind .. ">"
-  end
-  return "/" .. concat(parts, "/")
-end
-
--- ── The router ───────────────────────────────────────────────────────────────────────────────
+---@field parsed perigee.Pattern
+---@field hooked boolean whether hooks run around it
 
 ---@class perigee.Router
 local methods = {}
@@ -217,90 +42,185 @@ local router_mt = { __index = methods }
 ---@return perigee.Router
 function router.new()
   return setmetatable({
-    routes = {},  -- in the order they were added
-    shapes = {},  -- shape → method → route
-    static = {},  -- path → method → route; filled by compile
-    root = nil,   -- trie; made by compile
+    routes = {}, -- in the order they were added
+    claims = {}, -- host, shape and slash → method → route
+    named = {},  -- name → route
+    plain = nil, -- table of the routes for any host; made by compile
+    hosts = nil, -- list of tables of those for one; nil when there are none
   }, router_mt)
 end
 
---- Adds a route. Raises at the caller's place when there is one like it.
----@param route perigee.Route names and count are filled in
-function methods:add(route)
-  local segments, names = router.parse(route.pattern)
-  local shape = shape_of(segments)
-  local by_method = self.shapes[shape] or {}
+-- ── Adding ───────────────────────────────────────────────────────────────────────────────────
+
+--- Raises: two routes answer the same. The later one is at fault.
+local function collide(route, other, method)
+  if other.order > route.order then route, other = other, route end
+  error(("%s: route %s %s is there already: %s %s, made at %s"):format(route.place, method, route.pattern,
+    method, other.pattern, other.place), 0)
+end
+
+--- Enters a route for its methods; a weak one gives way.
+local function put(leaf, route)
+  leaf = leaf or {}
   for _, method in ipairs(route.methods) do
-    local other = by_method[method]
-    if other and other.weak and not route.weak then
-      self:remove(other)
-    elseif other and route.weak and not other.weak then
-      return
-    elseif other then
-      caller.fail("route %s %s is there already: %s %s, made at %s", method, route.pattern, method,
-        other.pattern, other.place)
-    end
+    if not leaf[method] or not route.weak then leaf[method] = route end
   end
-  for _, method in ipairs(route.methods) do by_method[method] = route end
-  self.shapes[shape] = by_method
-  route.segments, route.names, route.count = segments, names, #names
-  self.routes[#self.routes + 1] = route
-end
-
---- Takes a route out of the list; whoever calls puts another in its place.
-function methods:remove(route)
-  for i, other in ipairs(self.routes) do
-    if other == route then
-      table.remove(self.routes, i)
-      return
-    end
-  end
-end
-
-local function new_node()
-  return { static = {}, params = {}, leaf = nil }
-end
-
-local function param_node(node, kind)
-  for _, param in ipairs(node.params) do
-    if param.kind == kind then return param.node end
-  end
-  local param = { kind = kind, match = kinds[kind].match, rank = kinds[kind].rank,
-    width = kinds[kind].width, rest = kinds[kind].rest or false, node = new_node() }
-  table.insert(node.params, param)
-  sort(node.params, function(a, b) return a.rank < b.rank end)
-  return param.node
-end
-
---- Method → route with HEAD from GET, and the names for Allow.
-local function make_leaf(by_method)
-  local leaf = {}
-  for method, route in pairs(by_method) do leaf[method] = route end
-  leaf.HEAD = leaf.HEAD or leaf.GET
   return leaf
 end
 
---- Makes the tables that match uses. Routes added later are not seen.
-function methods:compile()
-  self.static, self.root = {}, new_node()
-  for shape, by_method in pairs(self.shapes) do
-    local _, any = next(by_method)
-    local leaf, node = make_leaf(by_method), self.root
-    for _, segment in ipairs(any.segments) do
-      if segment.text then
-        node.static[segment.text] = node.static[segment.text] or new_node()
-        node = node.static[segment.text]
-      else
-        node = param_node(node, segment.kind)
-      end
+--- Takes one form of a route's path for its methods. Raises when another route has it.
+local function claim(self, route, slash)
+  local key = concat({ route.host or "", route.parsed.shape, slash and "/" or "" }, "\0")
+  local by_method = self.claims[key] or {}
+  for _, method in ipairs(route.methods) do
+    local other = by_method[method]
+    if other and other ~= route and other.weak == route.weak then collide(route, other, method) end
+  end
+  put(by_method, route)
+  self.claims[key] = by_method
+end
+
+--- Adds a route. Raises, naming both places, when there is one like it, or one of its name.
+---@param route perigee.Route the fields from `names` on are filled in
+function methods:add(route)
+  local parsed = pattern.parse(route.pattern)
+  route.parsed, route.names, route.count = parsed, parsed.names, #parsed.names
+  route.ctx = route.ctx or {}
+  route.order = #self.routes + 1
+  claim(self, route, parsed.slash)
+  local same = route.name and self.named[route.name]
+  if same then
+    error(("%s: there is a route called '%s' already: %s, made at %s"):format(route.place, route.name,
+      same.pattern, same.place), 0)
+  end
+  if route.name then self.named[route.name] = route end
+  self.routes[route.order] = route
+end
+
+-- ── Compiling ────────────────────────────────────────────────────────────────────────────────
+
+--- `leaf` and `slashed`: method → route, for a path that ends here without and with a "/".
+local function new_node()
+  return { static = {}, params = {}, leaf = nil, slashed = nil, empty = nil }
+end
+
+local function param_node(node, segment)
+  for _, param in ipairs(node.params) do
+    if param.kind == segment.kind then return param.node end
+  end
+  local param = { kind = segment.kind, match = segment.match, rank = segment.rank, width = segment.width,
+    rest = segment.rest, order = #node.params, node = new_node() }
+  table.insert(node.params, param)
+  sort(node.params, function(a, b)
+    return a.rank < b.rank or a.rank == b.rank and a.order < b.order
+  end)
+  if segment.empty then node.empty = param.node end
+  return param.node
+end
+
+local function put_static(tables, path, route)
+  tables.static[path] = put(tables.static[path], route)
+end
+
+--- Enters a route for one form of its path.
+local function enter(tables, route, slash)
+  local node = tables.root
+  for _, segment in ipairs(route.parsed.segments) do
+    if type(segment) == "string" then
+      node.static[segment] = node.static[segment] or new_node()
+      node = node.static[segment]
+    else
+      node = param_node(node, segment)
     end
-    node.leaf = leaf
-    if any.count == 0 then
-      self.static[shape] = leaf
-      if shape ~= "/" then self.static[shape .. "/"] = leaf end
+  end
+  if slash then node.slashed = put(node.slashed, route) else node.leaf = put(node.leaf, route) end
+  if route.count == 0 then
+    local shape = route.parsed.shape
+    if shape == "/" then
+      put_static(tables, "/", route)
+    else
+      put_static(tables, slash and shape .. "/" or shape, route)
     end
   end
 end
+
+--- What answers for the form of the path that a route is not: a redirect to the one that it is.
+local function redirection(route)
+  local function redirect(req)
+    local path = pattern.fill(route.parsed, req.params)
+    if not path then http.abort(404) end
+    path = path:gsub("^/+", "/") -- two of them would name another host
+    local query = req.query_string
+    return http.redirect(query ~= "" and path .. "?" .. query or path, 308)
+  end
+  local copy = {}
+  for key, value in pairs(route) do copy[key] = value end
+  copy.handler, copy.name, copy.hooked = redirect, nil, route.hooked
+  return copy
+end
+
+--- HEAD is answered by GET.
+local function add_head(leaf)
+  if leaf then leaf.HEAD = leaf.HEAD or leaf.GET end
+end
+
+local function finish_node(node)
+  add_head(node.leaf)
+  add_head(node.slashed)
+  for _, child in pairs(node.static) do finish_node(child) end
+  for _, param in ipairs(node.params) do finish_node(param.node) end
+end
+
+local function new_tables(host)
+  return { host = host, static = {}, root = new_node(),
+    suffix = host and host:find("^%*%.") and host:sub(2) or nil }
+end
+
+--- Exact hosts first, then the longer of the others.
+local function host_order(a, b)
+  if (a.suffix == nil) ~= (b.suffix == nil) then return a.suffix == nil end
+  return #a.host > #b.host or #a.host == #b.host and a.host < b.host
+end
+
+--- Enters both forms of a route's path, or the one it is strict about.
+local function enter_route(self, tables, route, strict)
+  local slash = route.parsed.slash
+  enter(tables, route, slash)
+  if strict == true then return end
+  if route.parsed.shape ~= "/" then claim(self, route, not slash) end
+  enter(tables, strict == "redirect" and redirection(route) or route, not slash)
+end
+
+--- Makes the tables that match uses. Routes added later are not seen. Raises when two routes
+--- answer the same path, one with and one without a "/" at its end.
+---@param strict boolean|"redirect"|nil about a "/" at the end, of routes that do not say
+function methods:compile(strict)
+  local by_host = {}
+  self.plain, self.hosts = new_tables(nil), nil
+  for _, route in ipairs(self.routes) do
+    local tables = self.plain
+    if route.host then
+      self.hosts = self.hosts or {}
+      tables = by_host[route.host]
+      if not tables then
+        tables = new_tables(route.host)
+        by_host[route.host] = tables
+        table.insert(self.hosts, tables)
+      end
+    end
+    local own = route.strict
+    if own == nil then own = strict or false end
+    enter_route(self, tables, route, own)
+  end
+  for _, tables in ipairs(self.hosts or {}) do finish_node(tables.root) end
+  finish_node(self.plain.root)
+  for _, tables in ipairs { self.plain, unpack(self.hosts or {}) } do
+    for _, leaf in pairs(tables.static) do add_head(leaf) end
+  end
+  if self.hosts then sort(self.hosts, host_order) end
+end
+
+-- ── Matching ─────────────────────────────────────────────────────────────────────────────────
 
 -- What the last walk met that has the path but not the method. Used within one match only.
 local missed, missed_count = {}, 0
@@ -315,9 +235,21 @@ local function leaf_route(leaf, method)
   return route
 end
 
+--- The route that ends at a node.
+local function end_route(node, path, method, values, count)
+  local slash = byte(path, #path) == 47
+  local leaf = node.leaf
+  if slash then leaf = node.slashed end
+  local route = leaf_route(leaf, method)
+  if route or not node.empty then return route end
+  values[count + 1] = ""
+  leaf = node.empty.leaf or node.empty.slashed
+  return leaf_route(leaf, method)
+end
+
 --- Finds the route below `node` for what follows `position`; fills `values` from `count` + 1 on.
 local function walk(node, path, position, method, values, count)
-  if position > #path then return leaf_route(node.leaf, method) end
+  if position > #path then return end_route(node, path, method, values, count) end
   local slash = find(path, "/", position, true) or #path + 1
   local segment = sub(path, position, slash - 1)
   local child = node.static[segment]
@@ -330,7 +262,7 @@ local function walk(node, path, position, method, values, count)
     local param = params[i]
     if param.rest then
       values[count + 1] = sub(path, position)
-      local route = leaf_route(param.node.leaf, method)
+      local route = leaf_route(param.node.leaf or param.node.slashed, method)
       if route then return route end
     else
       local value, extra = param.match(segment)
@@ -359,21 +291,56 @@ local function allow_header()
   return concat(list, ", ")
 end
 
---- The route for a method and a path. Does not yield.
+local function match_tables(tables, method, path)
+  local values = { false } -- with room for one, as most have: a table that grows costs as much again
+  local route = walk(tables.root, path, 2, method, values, 0)
+  if route then return route, values end
+  return nil, nil
+end
+
+--- Whether a host is the one of a table, or below it. Both are in lower case.
+local function is_host(tables, host)
+  if tables.suffix then
+    return #host > #tables.suffix and sub(host, -#tables.suffix) == tables.suffix
+  end
+  return host == tables.host
+end
+
+--- As match, asking the routes of the host first.
+---@param method string
+---@param path string
+---@param host string|nil the Host header
+---@return perigee.Route|nil
+---@return any[]|string|nil
+function methods:match_host(method, path, host)
+  missed_count = 0
+  local name = host and host:lower():gsub(":%d+$", ""):gsub("%.$", "")
+  for _, tables in ipairs(name and self.hosts or {}) do
+    if is_host(tables, name) then
+      local route, values = match_tables(tables, method, path)
+      if route then return route, route.count > 0 and values or nil end
+    end
+  end
+  local route, values = match_tables(self.plain, method, path)
+  if route then return route, route.count > 0 and values or nil end
+  if missed_count > 0 then return nil, allow_header() end
+  return nil, nil
+end
+
+--- The route for a method and a path, when no route is bound to a host. Does not yield.
 ---@param method string
 ---@param path string percent-decoded; an encoded slash is a NUL byte, see perigee.dispatch
 ---@return perigee.Route|nil
 ---@return any[]|string|nil # the parameters' values; without a route the methods for Allow when
 ---   the path is known, else nil
 function methods:match(method, path)
-  local leaf = self.static[path]
+  local leaf = self.plain.static[path]
   if leaf then
     local route = leaf[method]
     if route then return route, nil end
   end
   missed_count = 0
-  local values = { false } -- with room for one, as most have: a table that grows costs as much again
-  local route = walk(self.root, path, 2, method, values, 0)
+  local route, values = match_tables(self.plain, method, path)
   if route then return route, values end
   if missed_count > 0 then return nil, allow_header() end
   return nil, nil

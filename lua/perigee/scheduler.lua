@@ -192,7 +192,7 @@ local function sleep_until(task, deadline)
   local entry = { deadline, task }
   task.sleep = entry
   heap_push(entry)
-  if heap[1] == entry then clock.timer_set(deadline - clock.now()) end
+  if heap[1] == entry then clock.timer_set(math.max(0, deadline - clock.now())) end
 end
 
 --- Drops the entries nobody waits for any more once they are most of the heap.
@@ -230,6 +230,12 @@ function scheduler.sleep(seconds)
   sleep_until(task, clock.now() + seconds * 1000)
   scheduler.park()
   task.sleep = nil
+end
+
+--- The scheduler's clock.
+---@return number # milliseconds, monotonic, the same in all processes
+function scheduler.now()
+  return clock.now()
 end
 
 --- Resumes the sleepers whose time has come. Called from C, by the timer.

@@ -35,6 +35,13 @@ settings.list = {
     help = "config script; default perigee.conf.lua beside the app" },
   { name = "mode", type = "enum", default = "production", values = { "production", "development" },
     help = "development shows errors to the client" },
+  { name = "strict_slashes", type = "enum", default = "false", values = { "false", "true", "redirect" },
+    help = "whether a '/' at a path's end counts; redirect: to the route's own form" },
+  { name = "error_format", type = "enum", default = "auto", values = { "auto", "html", "json", "text" },
+    help = "of error answers; auto: by the request's Accept" },
+  { name = "access_log", type = "enum", default = "auto",
+    values = { "auto", "off", "common", "combined", "json" },
+    help = "a line for each request; auto: off in production, combined in development" },
   { name = "reuse_port", type = "bool", default = true,
     help = "a socket of its own for each worker (SO_REUSEPORT)" },
   { name = "backlog", type = "int", default = 4096, least = 1, most = 65535,
@@ -192,7 +199,7 @@ end
 
 function normalise.enum(setting, written)
   for _, value in ipairs(setting.values) do
-    if written == value then return value end
+    if tostring(written) == value then return value end -- false and true may be among them
   end
   return nil, "one of " .. table.concat(setting.values, ", ")
     .. nearest.hint(tostring(written), setting.values)
@@ -331,6 +338,10 @@ function settings.give_defaults(given)
   if given.values.workers == "auto" then
     given.values.workers = whole(math.min(cpus.count(), settings.by_name.workers.most))
     given.origins.workers = given.origins.workers .. ", auto"
+  end
+  if given.values.access_log == "auto" then
+    given.values.access_log = given.values.mode == "development" and "combined" or "off"
+    given.origins.access_log = given.origins.access_log .. ", auto"
   end
   if tonumber(given.values.restart_delay_min) > tonumber(given.values.restart_delay_max) then
     error(("%s: setting 'restart_delay_min' is above 'restart_delay_max' (%s)"):format(

@@ -7,6 +7,7 @@ local traceback = {}
 ---@class perigee.Fault
 ---@field error any what was raised
 ---@field traceback string "stack traceback:\n\tapp.lua:12: …"
+---@field frames table[]|nil in development, see perigee.frames
 local fault_mt = { __name = "perigee.fault" }
 
 --- An error value's own text.
@@ -68,6 +69,12 @@ function traceback.of(co, value)
     text = text:gsub(innermost, "%1:" .. line .. "%2")
   end
   return setmetatable({ error = value, traceback = text }, fault_mt)
+end
+
+--- Whether a value is a perigee.Fault.
+---@return boolean
+function traceback.is_fault(value)
+  return getmetatable(value) == fault_mt
 end
 
 --- What was raised, taken out of its fault.

@@ -1,4 +1,5 @@
 --- A worker process: its hooks, and what the app knows about it. Called from C, after the fork.
+local abi = require "perigee.abi"
 local app_module = require "perigee.app"
 local boot = require "perigee.boot"
 local handles = require "perigee.handles"
@@ -33,6 +34,7 @@ function worker.before_start(block)
   log_jit(pid)
   math.randomseed(pid * 65537 + os.time())
   request.id_prefix = ("%x%x"):format(os.time(), pid)
+  abi.C.http_request_id_prefix(request.id_prefix)
   app_module.set(app, "m", {
     name = ("%s-%d"):format(values.role and values.role[1] or "worker", number("slot")),
     pid = pid,
@@ -42,18 +44,32 @@ function worker.before_start(block)
   listeners.run(app.listeners, "before_server_start", app)
 end
 
-local function runner(name)
-  return function() listeners.run(boot.app.listeners, name, boot.app) end
+local function run(name)
+  listeners.run(boot.app.listeners, name, boot.app)
 end
 
+--- Runs after_server_start, then starts what runs in the background, whether or not that raised.
+function worker.after_start()
+  local ok, problem = pcall(run, "after_server_start")
+  boot.app.background:start(boot.app)
+  if not ok then error(problem, 0) end
+end
+
+--- Runs before_server_stop, then ends what runs in the background, whether or not that raised.
+function worker.before_stop()
+  local ok, problem = pcall(run, "before_server_stop")
+  boot.app.background:stop()
+  if not ok then error(problem, 0) end
+end
+
+--- Runs after_server_stop.
+function worker.after_stop()
+  run("after_server_stop")
+end
 --- The drain begins, before_server_stop is done: ends what would not end by itself. Does not yield.
 function worker.drain()
   require("perigee.sse").drain()
 end
 
---- Each runs the hooks of its name; yields when one does.
-worker.after_start = runner("after_server_start")
-worker.before_stop = runner("before_server_stop")
-worker.after_stop = runner("after_server_stop")
 
 return worker

@@ -194,6 +194,22 @@ function fake.C.shm_value_open(name, kind, initial, create)
   return cell.value
 end
 
+local leases = {} -- held by "another process" when false
+
+function fake.C.shm_lease_take(name)
+  if leases[name] == false then return 0 end
+  leases[name] = true
+  return 1
+end
+
+function fake.C.shm_lease_release(name) leases[name] = nil end
+
+--- Has another process hold a lease, or let go of it.
+function fake.hold_lease(name, held)
+  leases[name] = nil
+  if held then leases[name] = false end
+end
+
 function fake.C.shm_last_error() return last_error end
 function fake.C.shm_value_get_int64(cell) return cell.int64 end
 function fake.C.shm_value_set_int64(cell, number) cell.int64 = number end

@@ -47,6 +47,7 @@ describe("an app", function()
       app[method](app, "/" .. method, print)
     end
     app:route({ "get", "PURGE" }, "/both", print, { name = "both" })
+    app_module.freeze(app)
     assert.equal(8, #app.router.routes)
     assert.same({ "GET", "PURGE" }, app.router.routes[8].methods)
   end)

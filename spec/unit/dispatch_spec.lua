@@ -77,7 +77,7 @@ describe("a request's way", function()
     assert.equal(404, sent().status)
     serve { target = "/a", method = "POST" }
     assert.equal(405, sent().status)
-    assert.equal("Allow: GET, HEAD, OPTIONS\r\n", sent().headers)
+    assert.truthy(sent().headers:find("Allow: GET, HEAD, OPTIONS\r\n", 1, true))
     serve { target = "/a", method = "OPTIONS" }
     assert.equal(204, sent().status)
     assert.same({}, logged)
@@ -129,7 +129,7 @@ describe("a request's way", function()
     serve {}
     assert.equal(403, sent().status)
     assert.equal("not you\n", sent().body)
-    assert.equal("X-Why: because\r\n", sent().headers)
+    assert.truthy(sent().headers:find("X-Why: because\r\n", 1, true))
     assert.same({}, logged)
   end)
 

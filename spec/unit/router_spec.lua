@@ -1,3 +1,5 @@
+require "spec.support.abi"
+local pattern = require "perigee.pattern"
 local router = require "perigee.router"
 
 local function make(list)
@@ -125,12 +127,12 @@ describe("a router", function()
     ["/<p:path>/x"] = "takes the rest of the path",
     ["/<a>/<a>"] = "two parameters are called 'a'",
   }
-  for pattern, message in pairs(bad) do
-    it(("refuses %q at the line that gave it"):format(pattern), function()
-      local ok, text = pcall(router.parse, pattern)
+  for text, message in pairs(bad) do
+    it(("refuses %q at the line that gave it"):format(text), function()
+      local ok, problem = pcall(pattern.parse, text)
       assert.is_false(ok)
-      assert.truthy(text:find(message, 1, true), text)
-      assert.truthy(text:find("router_spec.lua:%d+: "), text)
+      assert.truthy(problem:find(message, 1, true), problem)
+      assert.truthy(problem:find("router_spec.lua:%d+: "), problem)
     end)
   end
 
@@ -139,5 +141,126 @@ describe("a router", function()
     assert.is_false(ok)
     local expected = "GET /u/<number:int>/ is there already: GET /u/<id:int>, made at app.lua:1"
     assert.truthy(text:find(expected, 1, true), text)
+  end)
+end)
+
+describe("a router's parameters", function()
+  it("take an empty segment, if they say so", function()
+    local routes = make { { "GET", "/a/<x:strorempty>" } }
+    assert.same({ "b" }, select(2, match(routes, "GET", "/a/b")))
+    assert.same({ "" }, select(2, match(routes, "GET", "/a/")))
+    assert.same({ "" }, select(2, match(routes, "GET", "/a")))
+    assert.is_nil(match(routes, "GET", "/"))
+  end)
+
+  it("take an extension of a list, and a type before it", function()
+    local routes = make { { "GET", "/<f:ext=js|css|tar.gz>" }, { "GET", "/n/<id=int:ext=json>" } }
+    assert.same({ "a.b", "js" }, select(2, match(routes, "GET", "/a.b.js")))
+    assert.same({ "a", "tar.gz" }, select(2, match(routes, "GET", "/a.tar.gz")))
+    assert.is_nil(match(routes, "GET", "/a.gz"))
+    assert.is_nil(match(routes, "GET", "/.js"))
+    assert.same({ 12, "json" }, select(2, match(routes, "GET", "/n/12.json")))
+    assert.is_nil(match(routes, "GET", "/n/x.json"))
+  end)
+
+  it("may be Lua patterns, tried before str in the order they were added", function()
+    local routes = make {
+      { "GET", "/<any>" }, { "GET", "/<word:[a-z]+>" }, { "GET", "/<year:(%d%d%d%d)-Q[1-4]>" },
+      { "GET", "/<low:^[a-c?]+$>" },
+    }
+    assert.equal("/<word:[a-z]+>", match(routes, "GET", "/abc"))
+    local found, values = match(routes, "GET", "/2026-Q3")
+    assert.equal("/<year:(%d%d%d%d)-Q[1-4]>", found)
+    assert.same({ "2026" }, values)
+    assert.equal("/<low:^[a-c?]+$>", match(routes, "GET", "/a?"))
+    assert.equal("/<any>", match(routes, "GET", "/ABC"))
+  end)
+
+  for text, message in pairs {
+    ["/<a:[a-z>"] = "malformed pattern",
+    ["/<a:ext=>"] = "'' is no extension",
+    ["/<a=path:ext>"] = "'path' cannot stand before an extension",
+    ["/<a=int:int>"] = "only an extension has something before it",
+  } do
+    it("refuse " .. text, function()
+      local ok, problem = pcall(pattern.parse, text)
+      assert.is_false(ok)
+      assert.truthy(problem:find(message, 1, true), problem)
+    end)
+  end
+end)
+
+describe("a router with strict slashes", function()
+  local function strict(value, list)
+    local routes = router.new()
+    for i, row in ipairs(list) do
+      routes:add { methods = { "GET" }, pattern = row[1], strict = row[2], handler = print,
+        place = "app.lua:" .. i }
+    end
+    routes:compile(value)
+    return routes
+  end
+
+  it("knows two routes apart", function()
+    local routes = strict(true, { { "/a" }, { "/a/" }, { "/b/<x>/" }, { "/c", false } })
+    assert.equal("/a", match(routes, "GET", "/a"))
+    assert.equal("/a/", match(routes, "GET", "/a/"))
+    assert.equal("/b/<x>/", match(routes, "GET", "/b/1/"))
+    assert.is_nil(match(routes, "GET", "/b/1"))
+    assert.equal("/c", match(routes, "GET", "/c/"))
+  end)
+
+  it("sends to a route's own form", function()
+    local routes = strict("redirect", { { "/a/<x>/" }, { "/b" } })
+    local route, values = routes:match("GET", "/a/x y")
+    local response = route.handler { params = { x = values[1] }, query_string = "q=1" }
+    assert.equal(308, response.status)
+    assert.equal("/a/x%20y/?q=1", response.headers.Location)
+    route = routes:match("GET", "/b/")
+    assert.equal("/b", route.handler({ params = {}, query_string = "" }).headers.Location)
+  end)
+
+  it("does not send to another host", function()
+    local routes = strict("redirect", { { "/<a:strorempty>/<b>/" } })
+    local route = routes:match("GET", "//evil.example")
+    local response = route.handler { params = { a = "", b = "evil.example" }, query_string = "" }
+    assert.equal("/evil.example/", response.headers.Location)
+  end)
+
+  it("refuses two routes for one path, naming the later one first", function()
+    local ok, text = pcall(strict, false, { { "/a" }, { "/a/", true } })
+    assert.is_false(ok)
+    assert.equal("app.lua:2: route GET /a/ is there already: GET /a, made at app.lua:1", text)
+  end)
+end)
+
+describe("a router with hosts", function()
+  local routes
+
+  setup(function()
+    routes = router.new()
+    for i, row in ipairs { { "/", nil }, { "/", "api.example.com" }, { "/x", "*.example.com" },
+      { "/x", "*.eu.example.com" }, { "/y", nil } } do
+      routes:add { methods = { "GET" }, pattern = row[1], host = row[2], handler = print, place = "a:" .. i,
+        name = tostring(i) }
+    end
+    routes:compile()
+  end)
+
+  local cases = {
+    { "/", nil, "1" }, { "/", "example.com", "1" }, { "/", "API.example.com:8000", "2" },
+    { "/x", "a.example.com", "3" }, { "/x", "a.eu.example.com", "4" }, { "/y", "a.eu.example.com", "5" },
+    { "/x", "example.com", nil }, { "/x", "evilexample.com", nil }, { "/x", "api.example.com.", "3" },
+  }
+  for _, case in ipairs(cases) do
+    it(("answers %s of %s"):format(case[1], tostring(case[2])), function()
+      local route = routes:match_host("GET", case[1], case[2])
+      assert.equal(case[3], route and route.name)
+    end)
+  end
+
+  it("tells the methods that either has", function()
+    local _, allow = routes:match_host("POST", "/", "api.example.com")
+    assert.equal("GET, HEAD, OPTIONS", allow)
   end)
 end)
