@@ -85,7 +85,7 @@ function process.output(argv, core)
     if chunk then chunks[#chunks + 1] = chunk else ended = true end
   end)
   local began, cpu, family = process.now(), 0, { pid }
-  local over = process.wait(120, function()
+  local over = process.wait(300, function()
     -- Once: a look at all of /proc is dear, and what is run here has its children by then.
     if #family == 1 and process.now() - began > 0.2 then family = process.tree(pid) end
     local used = 0

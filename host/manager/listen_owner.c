@@ -1,5 +1,6 @@
 /* Who listens at an address, from /proc: the socket's inode, then the process that has it open. */
 #include <dirent.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +59,28 @@ static int has_socket(const char *pid, const char *link_wanted)
 	return found;
 }
 
+/* When it started, in ticks since boot: field 22 of proc(5)'s stat, 20 behind the name. */
+static unsigned long long read_start(const char *pid)
+{
+	char path[64];
+	char line[1024];
+	unsigned long long start = ULLONG_MAX;
+	const char *behind;
+	FILE *file;
+
+	(void)snprintf(path, sizeof path, "/proc/%.16s/stat", pid);
+	file = fopen(path, "re");
+	if (file == NULL)
+		return start;
+	behind = fgets(line, sizeof line, file) != NULL ? strrchr(line, ')') : NULL;
+	for (int field = 2; behind != NULL && field < 22; field++)
+		behind = strchr(behind + 1, ' ');
+	if (behind != NULL)
+		start = strtoull(behind, NULL, 10);
+	(void)fclose(file);
+	return start;
+}
+
 static void read_name(const char *pid, char *name, size_t size)
 {
 	char path[64];
@@ -78,11 +101,11 @@ int listen_owner(const struct sockaddr_storage *address, char *text, size_t size
 	/* The port is at the same place in both families' addresses. */
 	const unsigned port = ntohs(((const struct sockaddr_in *)address)->sin_port);
 	unsigned long inode = find_inode("/proc/net/tcp", port);
+	unsigned long long oldest = ULLONG_MAX;
 	struct dirent *entry;
 	char wanted[64];
 	char name[64];
 	DIR *processes;
-	int result = -1;
 
 	if (inode == 0)
 		inode = find_inode("/proc/net/tcp6", port);
@@ -90,13 +113,19 @@ int listen_owner(const struct sockaddr_storage *address, char *text, size_t size
 	if (processes == NULL)
 		return -1;
 	(void)snprintf(wanted, sizeof wanted, "socket:[%lu]", inode);
-	while (result != 0 && (entry = readdir(processes)) != NULL) {
+	/* Of a family that shares it, the eldest. */
+	while ((entry = readdir(processes)) != NULL) {
+		unsigned long long start;
+
 		if (strtol(entry->d_name, NULL, 10) <= 0 || !has_socket(entry->d_name, wanted))
 			continue;
+		start = read_start(entry->d_name);
+		if (start >= oldest)
+			continue;
+		oldest = start;
 		read_name(entry->d_name, name, sizeof name);
 		(void)snprintf(text, size, "%s (pid %.16s)", name, entry->d_name);
-		result = 0;
 	}
 	(void)closedir(processes);
-	return result;
+	return oldest != ULLONG_MAX ? 0 : -1;
 }
