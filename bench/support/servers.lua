@@ -208,6 +208,7 @@ local h2o = { name = "h2o", files = true, only_files = true }
 
 local h2o_conf = [[
 @USER@
+max-connections: 20000
 listen: { host: 127.0.0.1, port: @PORT@ }
 num-threads: 1
 pid-file: @DIR@/h2o.pid
