@@ -50,7 +50,7 @@ within a section, not across machines.
 - machine: %s cores of %s, Linux %s, %s
 - peers: nginx %s with its Lua module %s, h2o %s, node %s; load: wrk %s
 - libraries: libuv %s, llhttp %s, LuaJIT %s (%s)
-]]):format(line "nproc", cpu, line "uname -r", line ". /etc/os-release; echo $PRETTY_NAME",
+]]):format(line "nproc --all", cpu, line "uname -r", line ". /etc/os-release; echo $PRETTY_NAME",
     package_version "nginx", package_version "libnginx-mod-http-lua",
     package_version "h2o", line "node --version",
     package_version "wrk", package_version "libuv1-dev", package_version "node-llhttp",
