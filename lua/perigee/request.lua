@@ -144,12 +144,6 @@ function getters.method(self)
   return ffi_string(pointer.method, pointer.method_size)
 end
 
-function getters.target(self)
-  if not alive(self) then return nil end
-  local pointer = self[POINTER]
-  return ffi_string(pointer.target, pointer.target_size)
-end
-
 function getters.path(self)
   if not alive(self) then return nil end
   local pointer = self[POINTER]

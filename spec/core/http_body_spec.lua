@@ -18,19 +18,7 @@ local function chunk(data)
   return ("%x\r\n%s\r\n"):format(#data, data)
 end
 
--- Runs `body(host)` against a host with these settings and checks that it ends cleanly.
-local function with_host(settings, body)
-  return function()
-    local host = raw.host(settings)
-    local ok, err = pcall(body, host)
-    if not ok then
-      host:tell "stop"
-      pcall(host.wait_exit, host)
-      error(err, 0)
-    end
-    host:stop()
-  end
-end
+local with_host = raw.with_host
 
 describe("http: a body", function()
   it("is read piece by piece while it comes", with_host({}, function(host)

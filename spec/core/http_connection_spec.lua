@@ -10,19 +10,7 @@ local function post(path, body, headers)
     .. (headers or "") .. "\r\n" .. body
 end
 
--- Runs `body(host)` against a host with these settings and checks that it ends cleanly.
-local function with_host(settings, body)
-  return function()
-    local host = raw.host(settings)
-    local ok, err = pcall(body, host)
-    if not ok then
-      host:tell "stop"
-      pcall(host.wait_exit, host)
-      error(err, 0)
-    end
-    host:stop()
-  end
-end
+local with_host = raw.with_host
 
 describe("http: a connection", function()
   it("serves request after request", with_host({}, function(host)

@@ -47,19 +47,7 @@ local function inflate(text, bits)
   return ffi.string(out, size)
 end
 
--- Runs `body(host)` against a host with these settings and checks that it ends cleanly.
-local function with_host(settings, body)
-  return function()
-    local host = raw.host(settings)
-    local ok, err = pcall(body, host)
-    if not ok then
-      host:tell "stop"
-      pcall(host.wait_exit, host)
-      error(err, 0)
-    end
-    host:stop()
-  end
-end
+local with_host = raw.with_host
 
 -- An open WebSocket: a raw connection whose handshake is done.
 local function open(host, headers, path, options)

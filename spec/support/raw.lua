@@ -424,4 +424,18 @@ function host:stop()
   return self:wait_exit()
 end
 
+--- A spec's function: runs `body(host)` against a host with these settings, which has to end cleanly.
+function raw.with_host(settings, body)
+  return function()
+    local started = raw.host(settings)
+    local ok, err = pcall(body, started)
+    if not ok then
+      started:tell "stop"
+      pcall(started.wait_exit, started)
+      error(err, 0)
+    end
+    started:stop()
+  end
+end
+
 return raw
