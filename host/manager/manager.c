@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -448,19 +447,9 @@ static void on_signal(uv_signal_t *handle, int number)
 
 static int read_settings(struct manager *manager, int fd, struct error *error)
 {
-	struct stat status;
-	size_t size;
-
 	manager->settings_fd = fd;
 	(void)fd_set_cloexec(fd, 1);
-	if (fstat(fd, &status) != 0)
-		return error_set_errno(error, "the manager is started by `perigee serve` only");
-	size = (size_t)status.st_size;
-	if (size > RECORD_BLOCK_LIMIT || buffer_reserve(&manager->given, size) != 0 ||
-		pread(fd, manager->given.data, size, 0) != (ssize_t)size)
-		return error_set(error, EIO, "cannot read the settings");
-	manager->given.size = size;
-	return record_check((struct slice){manager->given.data, size}, error);
+	return record_load(&manager->given, fd, error);
 }
 
 static int make_memory(struct manager *manager, struct error *error)

@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static bool key_byte(char byte)
 {
@@ -69,6 +71,22 @@ int record_next(struct slice block, size_t *offset, const char **ret_key, const 
 	*ret_value = *ret_key + strlen(*ret_key) + 1;
 	*offset = (size_t)(*ret_value - block.data) + strlen(*ret_value) + 1;
 	return 1;
+}
+
+int record_load(struct buffer *block, int fd, struct error *error)
+{
+	struct stat status;
+	size_t size;
+
+	if (fstat(fd, &status) != 0)
+		return error_set_errno(
+			error, "there are no settings: start it with `perigee serve`");
+	size = (size_t)status.st_size;
+	if (size > RECORD_BLOCK_LIMIT || buffer_reserve(block, size) != 0 ||
+		pread(fd, block->data, size, 0) != (ssize_t)size)
+		return error_set(error, EIO, "cannot read the settings");
+	block->size = size;
+	return record_check((struct slice){block->data, size}, error);
 }
 
 const char *record_find(struct slice block, const char *key)

@@ -30,6 +30,12 @@ int record_add(struct buffer *block, const char *key, const char *value);
  */
 int record_next(struct slice block, size_t *offset, const char **ret_key, const char **ret_value);
 
+/*
+ * Reads a whole block from the memfd it was handed over in, whose position is left alone, and
+ * checks it. `block` is empty before. Returns 0, or -1 with *error.
+ */
+int record_load(struct buffer *block, int fd, struct error *error);
+
 /* The last value of `key` in a checked block, or NULL. */
 const char *record_find(struct slice block, const char *key);
 

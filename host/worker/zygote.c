@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -55,21 +54,6 @@ static int fail_load_error(const struct error *error)
 
 /* --- loading ---------------------------------------------------------------------------------- */
 
-static int read_settings(struct buffer *settings, struct error *error)
-{
-	struct stat status;
-	size_t size;
-
-	if (fstat(WIRE_FD_SETTINGS, &status) != 0)
-		return error_set_errno(error, "the main process is started by the manager only");
-	size = (size_t)status.st_size;
-	if (size > RECORD_BLOCK_LIMIT || buffer_reserve(settings, size) != 0 ||
-		pread(WIRE_FD_SETTINGS, settings->data, size, 0) != (ssize_t)size)
-		return error_set(error, EIO, "cannot read the settings");
-	settings->size = size;
-	return record_check((struct slice){settings->data, size}, error);
-}
-
 static int set_up(struct zygote *zygote, struct error *error)
 {
 	/* The manager's pid, and not our parent's at a later time. */
@@ -94,7 +78,7 @@ static int load(struct zygote *zygote)
 	struct error error;
 	int result;
 
-	if (read_settings(&settings, &error) != 0)
+	if (record_load(&settings, WIRE_FD_SETTINGS, &error) != 0)
 		return fail_load_error(&error);
 	result = script_run(zygote->script, "perigee.boot", "load",
 		(struct slice){settings.data, settings.size}, 0, &zygote->plan);
