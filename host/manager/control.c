@@ -64,11 +64,14 @@ static void settle(struct control_request *request)
 	control->waiting--;
 }
 
+/* Once: an event that came of beginning the request may have answered it already. */
 static void answer(struct control_request *request, struct buffer *block)
 {
-	send_answer(request, block);
+	if (!request->answered) {
+		send_answer(request, block);
+		settle(request);
+	}
 	buffer_free(block);
-	settle(request);
 }
 
 /* What begins a request goes on reading it, also when that has answered it. */

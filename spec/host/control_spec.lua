@@ -26,6 +26,7 @@ app:get("/restart", function(req)
   local names = req:query_all "name"
   return said(app.m:restart(names[1] and names, { order = req.query.order }))
 end)
+app:get("/name", function() return app.m.name end)
 app:get("/scale/<n>", function(req, n) return said(app.m:scale(tonumber(n))) end)
 app:get("/reload", function() return said(app.m:reload()) end)
 app:get("/terminate", function() return said(app.m:terminate()) end)
@@ -43,11 +44,12 @@ local function serve(workers, flags, options)
   return server
 end
 
---- Asks until the worker called `name` is the one that was asked.
-local function ask_of(server, name, path)
-  return wait.till(20, "an answer from " .. name, function()
-    local body = server:get(path).body
-    return body:find("^" .. name:gsub("%-", "%%-") .. " ") and body
+--- A connection to the worker called `name`.
+local function connect_to(server, name)
+  return wait.till(20, "a connection to " .. name, function()
+    local connection = client.connect(server.target)
+    if connection:get("/name").body == name then return connection end
+    connection:close()
   end)
 end
 
@@ -195,7 +197,9 @@ describe("app.m:scale", function()
     assert.truthy(server:get("/scale/4").body:find "true %-|\n$")
     assert.equal(count + 3, #server:processes())
     server:wait_version("v1", 4)
-    assert.truthy(ask_of(server, "worker-3", "/scale/2"):find "true")
+    local leaver = connect_to(server, "worker-3")
+    assert.truthy(leaver:get("/scale/2").body:find "worker%-3 true")
+    leaver:close()
     server:wait_version("v1", 2)
     server:wait_processes(count + 1)
     assert.truthy(server:get("/scale/2").body:find "true %-|\n$")
