@@ -17,6 +17,7 @@
 #include "manager/generation.h"
 #include "manager/guardian.h"
 #include "manager/listen.h"
+#include "manager/place.h"
 #include "manager/reload.h"
 #include "manager/settings.h"
 #include "manager/sink.h"
@@ -66,6 +67,7 @@ struct manager {
 	struct listen_set listen;
 	bool listening; /* `listen` is open */
 
+	struct place main;    /* of the zygotes */
 	struct list children; /* not gone, oldest first */
 	uint64_t last_child;  /* number given last */
 	uint64_t oom_seen;    /* child_oom_count() at the last look */
