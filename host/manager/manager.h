@@ -17,6 +17,7 @@
 #include "manager/generation.h"
 #include "manager/guardian.h"
 #include "manager/listen.h"
+#include "manager/managed.h"
 #include "manager/place.h"
 #include "manager/reload.h"
 #include "manager/settings.h"
@@ -80,6 +81,8 @@ struct manager {
 
 	struct slot slots[MANAGER_WORKERS_MAX];
 	uint32_t workers; /* slots 0 to workers-1 are to be served */
+
+	struct list managed; /* struct managed, in the order in which they came */
 
 	struct buffer body; /* of the message being read */
 };

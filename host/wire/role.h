@@ -13,7 +13,8 @@ enum wire_role {
 	WIRE_ROLE_GUARDIAN, /* forked by the manager before anything else */
 	WIRE_ROLE_ZYGOTE,   /* exec'd by the manager, one per generation */
 	WIRE_ROLE_WORKER,   /* forked by a zygote */
-	WIRE_ROLE_SHEPHERD, /* exec'd by a worker, one for each command that it starts */
+	WIRE_ROLE_SHEPHERD, /* exec'd by a worker or the manager, one for each command */
+	WIRE_ROLE_MANAGED,  /* forked by a zygote: a Lua function of the app's in its own process */
 	WIRE_ROLE_COUNT
 };
 
@@ -33,7 +34,7 @@ int wire_role_parse(int argc, char **argv);
 #define WIRE_FD_BELL    8 /* zygote: eventfd that says that there is something in it */
 #define WIRE_FD_END     9 /* one past the last */
 
-#define WIRE_FD_SHEPHERD 3 /* shepherd: stream socket to its worker; it has none of the above */
+#define WIRE_FD_SHEPHERD 3 /* shepherd: socket to who started it; it has none of the above */
 
 /* Environment that Perigee reads. Settings are PERIGEE_<NAME>, see lua/perigee/settings.lua. */
 #define WIRE_ENV_LUA_PATH                                                                          \
