@@ -21,6 +21,7 @@
 #include "manager/sink.h"
 #include "manager/slot.h"
 #include "shm/slots.h"
+#include "shm/wait.h"
 
 enum manager_phase {
 	MANAGER_STARTING, /* no slot has ever been served */
@@ -51,12 +52,13 @@ struct manager {
 	int exit_status;  /* what manager_main returns */
 	uint64_t started; /* clock_now() */
 
-	int settings_fd;     /* memfd of what the user gave; every zygote reads it */
-	struct buffer given; /* the same, as read by us: a checked record block */
-	int slots_fd;        /* the slots table's memfd */
-	int feed_fd;         /* the memfd of what workers publish; never mapped here */
-	int bell_fd;         /* its eventfd */
-	int region_fd;       /* the shared objects' memfd; never mapped here */
+	int settings_fd;      /* memfd of what the user gave; every zygote reads it */
+	struct buffer given;  /* the same, as read by us: a checked record block */
+	int slots_fd;         /* the slots table's memfd */
+	int feed_fd;          /* the memfd of what workers publish; never mapped here */
+	int bell_fd;          /* its eventfd */
+	int bells[SHM_BELLS]; /* the eventfds of shared objects */
+	int region_fd;        /* the shared objects' memfd; never mapped here */
 	struct shm_slots *slots_table;
 	bool seats_taken[SHM_SEATS_MAX];
 
