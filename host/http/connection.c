@@ -34,6 +34,7 @@
 #define SLAB_SIZE    16384     /* bytes of connections taken from malloc at once */
 #define GRACE_TIME   250       /* ms that an idle connection has left when the server ends */
 #define PROBE_TIME   1000      /* ms that a handler works on after its client has ended sending */
+#define WRITER_TIME  1000      /* ms that a writer has to show whether a file only grows */
 #define LINGER_TIME  2000      /* ms that a client has to read the last answer */
 #define LINGER_BYTES (8 << 20) /* bytes of its that are read and dropped meanwhile */
 
@@ -109,6 +110,8 @@ static uint64_t timeout_of(const struct http_config *config, enum http_wait wait
 		return PROBE_TIME;
 	case HTTP_WAIT_CLIENT:
 		return config->write_timeout;
+	case HTTP_WAIT_WRITER:
+		return WRITER_TIME;
 	case HTTP_WAIT_LINGER:
 		return LINGER_TIME;
 	case HTTP_WAIT_PING:
@@ -265,6 +268,11 @@ static void settle_open(struct http_connection *connection)
 {
 	bool asked = connection->exchange->body_asked != 0;
 
+	if (is_sending_file(connection) && connection->exchange->file_body->in_doubt) {
+		http_connection_want(connection, 0);
+		http_connection_wait(connection, HTTP_WAIT_WRITER);
+		return;
+	}
 	if (is_sending_file(connection)) {
 		http_connection_want(connection, UV_WRITABLE);
 		http_connection_wait(connection, HTTP_WAIT_CLIENT);
@@ -306,7 +314,8 @@ static void settle(struct http_connection *connection)
 		http_websocket_settle(connection);
 		return;
 	}
-	if (is_sending_file(connection) && connection->output.size == 0 && !connection->broken) {
+	if (is_sending_file(connection) && connection->output.size == 0 && !connection->broken &&
+		connection->wait != HTTP_WAIT_WRITER) {
 		if (http_file_body_send(exchange) != 0)
 			http_connection_forget_wait(connection);
 		if (exchange->view.state == HTTP_REQUEST_ANSWERED)
@@ -639,6 +648,10 @@ void http_connection_expire(struct http_connection *connection)
 		break;
 	case HTTP_WAIT_CLIENT:
 		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
+		break;
+	case HTTP_WAIT_WRITER:
+		await(connection, HTTP_WAIT_CLIENT);
+		settle(connection);
 		break;
 	case HTTP_WAIT_REQUEST:
 	case HTTP_WAIT_GRACE:

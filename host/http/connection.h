@@ -25,6 +25,7 @@ enum http_wait {
 	HTTP_WAIT_ANSWER,  /* the handler's */
 	HTTP_WAIT_PROBE,   /* the handler's too, but the client may be gone */
 	HTTP_WAIT_CLIENT,  /* that it takes bytes */
+	HTTP_WAIT_WRITER,  /* of the file being sent, who is in the midst of a change */
 	HTTP_WAIT_LINGER,  /* that it has read the last answer */
 	HTTP_WAIT_PING,    /* a WebSocket, until it is asked for a sign of life */
 	HTTP_WAIT_PONG,    /* for that sign */
