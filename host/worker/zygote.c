@@ -18,6 +18,7 @@
 #include "wire/role.h"
 #include "worker/title.h"
 #include "worker/worker.h"
+#include "worker/worker_settings.h"
 #include "worker/zygote_fork.h"
 
 struct zygote {
@@ -25,8 +26,9 @@ struct zygote {
 	struct script *script;
 	uv_loop_t loop;
 	struct shm_slots *slots;
-	struct buffer plan; /* every setting, resolved; children read it */
-	struct buffer body; /* of the order being read */
+	struct tls_context *tls; /* its workers', or NULL */
+	struct buffer plan;      /* every setting, resolved; children read it */
+	struct buffer body;      /* of the order being read */
 };
 
 static void tell(enum wire_type type, uint64_t child, pid_t pid, int number, struct slice text)
@@ -89,6 +91,9 @@ static int load(struct zygote *zygote)
 		return fail_load(zygote->plan.data, zygote->plan.size);
 	if (script_check_loop(zygote->script, &error) != 0 ||
 		record_check((struct slice){zygote->plan.data, zygote->plan.size}, &error) != 0)
+		return fail_load_error(&error);
+	if (worker_settings_tls(&zygote->tls, (struct slice){zygote->plan.data, zygote->plan.size},
+		    &error) != 0)
 		return fail_load_error(&error);
 	tell(WIRE_PLAN, 0, 0, 0, (struct slice){zygote->plan.data, zygote->plan.size});
 	return 0;
@@ -153,6 +158,7 @@ _Noreturn static void become_worker(
 		.seat_number = (unsigned)order->number,
 		.plan = {zygote->plan.data, zygote->plan.size},
 		.control = fds->control,
+		.tls = zygote->tls,
 		.listener_count = fds->listener_count};
 	memcpy(birth.listeners, fds->listeners, sizeof birth.listeners);
 	worker_main(zygote->script, &birth);

@@ -28,7 +28,11 @@ local DAY = 86400
 settings.list = {
   { name = "bind", type = "list", default = { "127.0.0.1:8000" }, argument = "ADDRESS", check = bind.check,
     least = 1,
-    help = "where to listen: host:port, :port, [v6]:port, unix:/path or fd:N; may be repeated" },
+    help = "where to listen: host:port, :port, [v6]:port, unix:/path or fd:N, tls: before it for TLS; may be "
+      .. "repeated" },
+  { name = "tls_certificate", type = "string", argument = "FILE",
+    help = "PEM, with its chain, for what is bound with tls:" },
+  { name = "tls_key", type = "string", argument = "FILE", help = "PEM, the certificate's key" },
   { name = "workers", type = "workers", default = "auto", least = 1, most = 256,
     help = "worker processes; auto: one for each CPU this process may use" },
   { name = "config", type = "string", argument = "FILE",
