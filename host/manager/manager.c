@@ -43,10 +43,11 @@ static void end_if_alone(struct manager *manager)
 		uv_stop(&manager->loop);
 }
 
-static void stop(struct manager *manager)
+void manager_stop(struct manager *manager)
 {
 	manager->phase = MANAGER_STOPPING;
 	reload_cancel(&manager->reload);
+	control_on_stopping(manager);
 	manager_reconcile(manager);
 	/* Workers that drain for a reload have their heirs taken away one by one, see slot.c. */
 	generation_sweep(manager);
@@ -58,6 +59,7 @@ static void force(struct manager *manager, int exit_status)
 	manager->phase = MANAGER_FORCED;
 	manager->exit_status = exit_status;
 	reload_cancel(&manager->reload);
+	control_on_stopping(manager);
 	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		slot_forget_failures(&manager->slots[i]);
 	LIST_EACH(node, &manager->children)
@@ -201,13 +203,14 @@ static void give_up_if_hopeless(struct manager *manager, const struct child *chi
 
 void manager_on_child_gone(struct manager *manager, struct child *child)
 {
+	control_on_gone(child);
 	if (child->role == WIRE_ROLE_WORKER) {
 		slot_on_gone(&manager->slots[child->slot], child);
 		give_up_if_hopeless(manager, child);
 	}
 	reload_on_gone(&manager->reload, child);
 	if (child->role == WIRE_ROLE_WORKER)
-		slot_reconcile(&manager->slots[child->slot]);
+		manager_reconcile(manager); /* others may have waited for their turn */
 	release_sockets(manager);
 	generation_sweep(manager);
 	end_if_alone(manager);
@@ -239,6 +242,7 @@ void manager_on_child_ready(struct manager *manager, struct child *child)
 		say_hello(manager);
 	}
 	reload_on_worker_ready(&manager->reload, child);
+	manager_reconcile(manager);
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
@@ -319,7 +323,10 @@ void manager_on_message(struct manager *manager, struct child *child,
 	/* No child has a descriptor to give. */
 	for (size_t i = 0; i < count; i++)
 		(void)close(fds[i]);
-	if (child->role == WIRE_ROLE_ZYGOTE)
+	if (message->type == WIRE_REQUEST)
+		control_on_request(child, message->number,
+			(struct slice){manager->body.data, manager->body.size});
+	else if (child->role == WIRE_ROLE_ZYGOTE)
 		on_zygote_message(manager, child, message);
 	else
 		on_worker_message(manager, child, message);
@@ -327,25 +334,23 @@ void manager_on_message(struct manager *manager, struct child *child,
 
 /* --- scaling ---------------------------------------------------------------------------------- */
 
-void manager_scale(struct manager *manager, uint32_t workers)
+int manager_scale(struct manager *manager, uint32_t workers, struct error *error)
 {
-	struct error error;
-
-	if (workers < 1 || workers > MANAGER_WORKERS_MAX) {
-		sink_log(&manager->sink, "there can be 1 to %d workers, not %u",
+	if (workers < 1 || workers > MANAGER_WORKERS_MAX)
+		return error_set(error, EINVAL, "there can be 1 to %d workers, not %u",
 			MANAGER_WORKERS_MAX, workers);
-		return;
-	}
-	if (listen_grow(&manager->listen, workers, &error) != 0) {
-		sink_log(&manager->sink, "cannot have %u workers: %s", workers, error.text);
-		return;
-	}
+	if (listen_grow(&manager->listen, workers, error) != 0)
+		return -1;
 	if (workers < manager->listen.live)
 		listen_set_live(&manager->listen, workers);
 	if (manager->workers != 0 && manager->workers != workers)
 		sink_log(&manager->sink, "scale: from %u to %u workers", manager->workers, workers);
-	manager->workers = workers;
+	if (manager->workers != workers) {
+		manager->workers = workers;
+		control_on_scaled(manager);
+	}
 	manager_reconcile(manager);
+	return 0;
 }
 
 /* --- heartbeats ------------------------------------------------------------------------------- */
@@ -401,7 +406,7 @@ static void on_stop_signal(struct manager *manager, int number)
 		return;
 	}
 	sink_log(&manager->sink, "%s: stopping; once more to force it", name);
-	stop(manager);
+	manager_stop(manager);
 }
 
 static void reopen_log(struct manager *manager)
@@ -412,6 +417,15 @@ static void reopen_log(struct manager *manager)
 		sink_log(&manager->sink, "SIGUSR1: %s", error.text);
 	else
 		sink_log(&manager->sink, "SIGUSR1: the log is open anew");
+}
+
+static void scale_by(struct manager *manager, int32_t more)
+{
+	struct error error;
+
+	if (manager->phase == MANAGER_SERVING &&
+		manager_scale(manager, manager->workers + (uint32_t)more, &error) != 0)
+		sink_log(&manager->sink, "%s", error.text);
 }
 
 /* libuv's handlers have queued the signal; here, in the loop, it is decided on. */
@@ -429,9 +443,7 @@ static void on_signal(uv_signal_t *handle, int number)
 		break;
 	case SIGTTIN:
 	case SIGTTOU:
-		if (manager->phase == MANAGER_SERVING)
-			manager_scale(
-				manager, manager->workers + (number == SIGTTIN ? 1 : (uint32_t)-1));
+		scale_by(manager, number == SIGTTIN ? 1 : -1);
 		break;
 	case SIGUSR1:
 		reopen_log(manager);
@@ -487,6 +499,7 @@ static void open_handles(struct manager *manager)
 	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		slot_init(&manager->slots[i], manager, i);
 	reload_init(&manager->reload, manager);
+	control_init(&manager->control);
 	(void)uv_timer_init(&manager->loop, &manager->tick);
 	manager->tick.data = manager;
 	(void)uv_timer_start(&manager->tick, on_tick, TICK, TICK);

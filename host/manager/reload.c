@@ -27,16 +27,19 @@ static void begin(struct reload *reload)
 	struct error error;
 
 	reload->again = false;
+	reload->attempt++;
 	reload->started = clock_now();
 	reload->candidate = generation_start(manager, &error);
 	if (reload->candidate != NULL) {
 		reload->phase = RELOAD_LOADING;
 		return;
 	}
-	if (manager->current == NULL)
+	if (manager->current == NULL) {
 		manager_fail(manager, error.text, strlen(error.text));
-	else
-		sink_log(&manager->sink, "reload failed: %s", error.text);
+		return;
+	}
+	sink_log(&manager->sink, "reload failed: %s", error.text);
+	control_on_load_failed(manager, error.text, strlen(error.text));
 }
 
 void reload_request(struct reload *reload, const char *why)
@@ -94,6 +97,8 @@ static void fail(struct reload *reload, const struct child *culprit)
 	struct manager *manager = reload->manager;
 	struct generation *candidate = reload->candidate;
 	char verdict[2 * ERROR_TEXT_MAX];
+	const char *text;
+	size_t size;
 
 	child_verdict(culprit, verdict, sizeof verdict);
 	if (manager->current == NULL) {
@@ -105,10 +110,10 @@ static void fail(struct reload *reload, const struct child *culprit)
 	}
 	sink_log(&manager->sink,
 		"reload failed, generation %u goes on serving:", manager->current->number);
-	if (culprit->refusal.size != 0)
-		sink_text(&manager->sink, "manager", culprit->refusal.data, culprit->refusal.size);
-	else
-		sink_text(&manager->sink, "manager", verdict, strlen(verdict));
+	text = culprit->refusal.size != 0 ? culprit->refusal.data : verdict;
+	size = culprit->refusal.size != 0 ? culprit->refusal.size : strlen(verdict);
+	sink_text(&manager->sink, "manager", text, size);
+	control_on_load_failed(manager, text, size);
 	kill_generation(candidate);
 	end(reload);
 	if (manager->current->zygote == NULL && !reload->again && !manager_stopping(manager))
@@ -180,8 +185,10 @@ static void commit(struct reload *reload)
 	struct manager *manager = reload->manager;
 	const struct generation *old = manager->current;
 	struct generation *next = reload->candidate;
+	struct error error;
 
 	manager->current = next;
+	control_on_load_committed(manager);
 	reload->retry_delay = RETRY_DELAY_MIN;
 	(void)uv_timer_stop(&reload->retry);
 	redirect_log(manager, &next->settings);
@@ -189,8 +196,10 @@ static void commit(struct reload *reload)
 		slot_forget_failures(&manager->slots[i]);
 	if (old != NULL && !same_binds(&old->settings, &next->settings))
 		sink_log(&manager->sink, "bind or reuse_port has changed: that takes a restart");
-	if (old == NULL || old->settings.workers != next->settings.workers)
-		manager_scale(manager, next->settings.workers);
+	if ((old == NULL || old->settings.workers != next->settings.workers) &&
+		manager_scale(manager, next->settings.workers, &error) != 0)
+		sink_log(&manager->sink, "cannot have %u workers: %s", next->settings.workers,
+			error.text);
 	end(reload);
 	manager_reconcile(manager);
 	generation_sweep(manager);
@@ -227,6 +236,7 @@ static void announce(struct reload *reload)
 		return;
 	current->announced = true;
 	(void)child_send(current->zygote, WIRE_ALL_READY, 0, NULL, 0);
+	control_on_all_serve(manager);
 	clock_duration(clock_now() - reload->started, age, sizeof age);
 	sink_log(&manager->sink, "generation %u serves on %u worker%s after %s", current->number,
 		manager->workers, manager->workers == 1 ? "" : "s", age);

@@ -58,6 +58,8 @@ settings.list = {
     help = "for the app to load, and for a worker to be ready" },
   { name = "restart_order", type = "enum", default = "startup_first",
     values = { "startup_first", "shutdown_first" }, help = "which worker of a slot goes first at a reload" },
+  { name = "restart_keep", type = "int", default = 100, least = 0, most = 100,
+    help = "percent of the workers a restart leaves alone meanwhile; 100: one at a time" },
   { name = "restart_delay_min", type = "seconds", default = 0.1, least = 0.001, most = 3600,
     help = "before the first restart of a worker that died young" },
   { name = "restart_delay_max", type = "seconds", default = 30, least = 0.001, most = 3600,
