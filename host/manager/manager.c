@@ -1,4 +1,4 @@
-/* The manager's main: signals, messages, the tick, and the end. See manager.h. */
+/* The manager's main: messages, the tick, and the end. See manager.h. */
 #include "manager/manager.h"
 
 #include <errno.h>
@@ -42,7 +42,7 @@ static void end_if_alone(struct manager *manager)
 		uv_stop(&manager->loop);
 }
 
-static void stop(struct manager *manager)
+void manager_stop(struct manager *manager)
 {
 	manager->phase = MANAGER_STOPPING;
 	reload_cancel(&manager->reload);
@@ -52,7 +52,7 @@ static void stop(struct manager *manager)
 	end_if_alone(manager);
 }
 
-static void force(struct manager *manager, int exit_status)
+void manager_force(struct manager *manager, int exit_status)
 {
 	manager->phase = MANAGER_FORCED;
 	manager->exit_status = exit_status;
@@ -70,7 +70,7 @@ void manager_fail(struct manager *manager, const char *text, size_t size)
 		size != 0 && text[size - 1] == '\n' ? "" : "\n");
 	if (manager->sink.path != NULL)
 		sink_text(&manager->sink, "manager", text, size);
-	force(manager, EXIT_FAILURE);
+	manager_force(manager, EXIT_FAILURE);
 }
 
 /* --- children --------------------------------------------------------------------------------- */
@@ -132,7 +132,7 @@ static void replace_guardian(struct manager *manager)
  * is gone. One we do not know while a fork is under way may be that fork: its pid is still to come,
  * and every such message brings us here again.
  */
-static void reap(struct manager *manager)
+void manager_reap(struct manager *manager)
 {
 	for (;;) {
 		siginfo_t status = {0};
@@ -279,12 +279,12 @@ static void on_zygote_message(
 			child_on_forked(child, message->pid);
 		else if (child != NULL)
 			child_on_fork_failed(child, ECHILD);
-		reap(manager);
+		manager_reap(manager);
 		break;
 	case WIRE_FORK_FAILED:
 		if (child != NULL)
 			child_on_fork_failed(child, message->number);
-		reap(manager);
+		manager_reap(manager);
 		break;
 	default:
 		break;
@@ -376,73 +376,6 @@ static void on_tick(uv_timer_t *timer)
 	check_heartbeat(manager, LIST_ENTRY(node, struct child, node), now);
 }
 
-/* --- signals ---------------------------------------------------------------------------------- */
-
-static const int signal_numbers[MANAGER_SIGNAL_COUNT] = {
-	[MANAGER_SIGNAL_TERM] = SIGTERM,
-	[MANAGER_SIGNAL_INT] = SIGINT,
-	[MANAGER_SIGNAL_HUP] = SIGHUP,
-	[MANAGER_SIGNAL_TTIN] = SIGTTIN,
-	[MANAGER_SIGNAL_TTOU] = SIGTTOU,
-	[MANAGER_SIGNAL_USR1] = SIGUSR1,
-	[MANAGER_SIGNAL_CHLD] = SIGCHLD,
-};
-
-static void on_stop_signal(struct manager *manager, int number)
-{
-	const char *name = number == SIGINT ? "SIGINT" : "SIGTERM";
-
-	if (manager->phase == MANAGER_FORCED)
-		return;
-	if (manager->phase == MANAGER_STOPPING) {
-		sink_log(&manager->sink, "%s again: everything is killed", name);
-		force(manager, 128 + number);
-		return;
-	}
-	sink_log(&manager->sink, "%s: stopping; once more to force it", name);
-	stop(manager);
-}
-
-static void reopen_log(struct manager *manager)
-{
-	struct error error;
-
-	if (sink_reopen(&manager->sink, &error) != 0)
-		sink_log(&manager->sink, "SIGUSR1: %s", error.text);
-	else
-		sink_log(&manager->sink, "SIGUSR1: the log is open anew");
-}
-
-/* libuv's handlers have queued the signal; here, in the loop, it is decided on. */
-static void on_signal(uv_signal_t *handle, int number)
-{
-	struct manager *manager = handle->data;
-
-	switch (number) {
-	case SIGTERM:
-	case SIGINT:
-		on_stop_signal(manager, number);
-		break;
-	case SIGHUP:
-		reload_request(&manager->reload, "SIGHUP");
-		break;
-	case SIGTTIN:
-	case SIGTTOU:
-		if (manager->phase == MANAGER_SERVING)
-			manager_scale(
-				manager, manager->workers + (number == SIGTTIN ? 1 : (uint32_t)-1));
-		break;
-	case SIGUSR1:
-		reopen_log(manager);
-		break;
-	case SIGCHLD:
-		reap(manager);
-		break;
-	default:
-		UNREACHABLE("only the signals in the table are watched");
-	}
-}
-
 /* --- the beginning ---------------------------------------------------------------------------- */
 
 static int read_settings(struct manager *manager, int fd, struct error *error)
@@ -450,6 +383,14 @@ static int read_settings(struct manager *manager, int fd, struct error *error)
 	manager->settings_fd = fd;
 	(void)fd_set_cloexec(fd, 1);
 	return record_load(&manager->given, fd, error);
+}
+
+static int find_identity(struct manager *manager, struct error *error)
+{
+	struct slice given = {manager->given.data, manager->given.size};
+
+	return identity_find(
+		&manager->identity, record_find(given, "user"), record_find(given, "group"), error);
 }
 
 static int make_memory(struct manager *manager, struct error *error)
@@ -478,11 +419,7 @@ static int make_memory(struct manager *manager, struct error *error)
 
 static void open_handles(struct manager *manager)
 {
-	for (size_t i = 0; i < MANAGER_SIGNAL_COUNT; i++) {
-		(void)uv_signal_init(&manager->loop, &manager->signals[i]);
-		manager->signals[i].data = manager;
-		(void)uv_signal_start(&manager->signals[i], on_signal, signal_numbers[i]);
-	}
+	signals_open(&manager->signals, manager);
 	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		slot_init(&manager->slots[i], manager, i);
 	reload_init(&manager->reload, manager);
@@ -513,13 +450,14 @@ static int set_up(struct manager *manager, int settings, struct error *error)
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
 		return error_set_errno(error, "cannot become the parent of orphans");
 	if (spawn_find_program(error) != 0 || read_settings(manager, settings, error) != 0 ||
-		make_memory(manager, error) != 0 || guardian_start(&manager->guardian, error) != 0)
+		find_identity(manager, error) != 0 || make_memory(manager, error) != 0 ||
+		guardian_start(&manager->guardian, error) != 0)
 		return -1;
 	if (uv_loop_init(&manager->loop) != 0)
 		return error_set(error, ENOMEM, "cannot make the event loop");
 	open_handles(manager);
 	manager->oom_seen = child_oom_count();
-	return sink_open(&manager->sink, &manager->loop, "", error);
+	return sink_open(&manager->sink, &manager->loop, &manager->identity, error);
 }
 
 static void close_handle(uv_handle_t *handle, void *context)
@@ -560,5 +498,6 @@ int manager_main(int settings)
 
 int manager_exec(int settings, struct error *error)
 {
+	signals_hold();
 	return spawn_exec_manager(settings, error);
 }

@@ -141,7 +141,8 @@ static void open_sockets(struct reload *reload)
 	struct manager *manager = reload->manager;
 	struct error error;
 
-	if (listen_open(&manager->listen, &reload->candidate->settings, &error) != 0) {
+	if (listen_open(&manager->listen, &reload->candidate->settings, &manager->identity,
+		    &error) != 0) {
 		manager_fail(manager, error.text, strlen(error.text));
 		return;
 	}

@@ -22,6 +22,7 @@ local DAY = 86400
 ---@field most number|nil
 ---@field values string[]|nil of an enum
 ---@field check nil|fun(element: any): boolean, string|nil of a list's elements
+---@field early boolean|nil it counts before the app's files are read, so they cannot set it
 ---@field help string
 
 ---@type perigee.Setting[]
@@ -58,6 +59,10 @@ settings.list = {
     help = "before the first restart of a worker that died young" },
   { name = "restart_delay_max", type = "seconds", default = 30, least = 0.001, most = 3600,
     help = "to which that delay grows" },
+  { name = "user", type = "string", argument = "NAME", early = true,
+    help = "whom the app's processes run as, by name or number" },
+  { name = "group", type = "string", argument = "NAME", early = true,
+    help = "their group, by name or number; default the user's" },
   { name = "log_file", type = "string", argument = "FILE", help = "where the log goes; default stderr" },
   { name = "shared_memory", type = "size", default = 64 * MIB, least = 64 * KIB, most = 1024 * GIB,
     help = "for the shared objects" },
@@ -279,7 +284,7 @@ function settings.give(given, name, written, source)
   end
 end
 
---- Gives all settings of a table, whose keys must be setting names.
+--- Gives all settings of a table of the app's or its config script's; the keys must be names of settings.
 ---@param given perigee.Given
 ---@param written table
 ---@param source string|fun(name: string): string
@@ -288,7 +293,12 @@ function settings.give_all(given, written, source)
   for key in pairs(written) do keys[#keys + 1] = tostring(key) end
   table.sort(keys)
   for _, key in ipairs(keys) do
-    settings.give(given, key, written[key], type(source) == "function" and source(key) or source)
+    local from = type(source) == "function" and source(key) or source
+    if settings.by_name[key] and settings.by_name[key].early then
+      error(("%s: setting '%s' counts before the app's files are read: set it by a flag or the environment"):format(
+        from, key), 0)
+    end
+    settings.give(given, key, written[key], from)
   end
 end
 
