@@ -236,6 +236,7 @@ void manager_on_child_ready(struct manager *manager, struct child *child)
 		manager->phase = MANAGER_SERVING;
 		manager->served = true;
 		say_hello(manager);
+		daemon_serves(&manager->daemon);
 	}
 	reload_on_worker_ready(&manager->reload, child);
 }
@@ -385,12 +386,27 @@ static int read_settings(struct manager *manager, int fd, struct error *error)
 	return record_load(&manager->given, fd, error);
 }
 
+/* A setting that counts before there is a plan: what flags and environment gave; or NULL. */
+static const char *early_setting(const struct manager *manager, const char *key)
+{
+	return record_find((struct slice){manager->given.data, manager->given.size}, key);
+}
+
 static int find_identity(struct manager *manager, struct error *error)
 {
-	struct slice given = {manager->given.data, manager->given.size};
+	return identity_find(&manager->identity, early_setting(manager, "user"),
+		early_setting(manager, "group"), error);
+}
 
-	return identity_find(
-		&manager->identity, record_find(given, "user"), record_find(given, "group"), error);
+/* Becomes the process that stays, and says which that is. */
+static int settle(struct manager *manager, struct error *error)
+{
+	const char *daemon = early_setting(manager, "daemon");
+	const char *pid_file = early_setting(manager, "pid_file");
+
+	if (daemon != NULL && daemon[0] == '1' && daemon_start(&manager->daemon, error) != 0)
+		return -1;
+	return pid_file == NULL ? 0 : pid_file_take(&manager->pid_file, pid_file, error);
 }
 
 static int make_memory(struct manager *manager, struct error *error)
@@ -439,6 +455,15 @@ static void raise_fd_limit(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Who typed the command does not want it any more. */
+static void on_launcher_lost(void *context)
+{
+	struct manager *manager = context;
+
+	sink_log(&manager->sink, "the command was ended before the application served: stopping");
+	manager_stop(manager);
+}
+
 static int set_up(struct manager *manager, int settings, struct error *error)
 {
 	manager->started = manager->last_tick = manager->forgiven = clock_now();
@@ -447,15 +472,18 @@ static int set_up(struct manager *manager, int settings, struct error *error)
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)prctl(PR_SET_NAME, "perigee");
 	raise_fd_limit();
+	if (spawn_find_program(error) != 0 || read_settings(manager, settings, error) != 0 ||
+		find_identity(manager, error) != 0 || settle(manager, error) != 0 ||
+		make_memory(manager, error) != 0)
+		return -1;
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
 		return error_set_errno(error, "cannot become the parent of orphans");
-	if (spawn_find_program(error) != 0 || read_settings(manager, settings, error) != 0 ||
-		find_identity(manager, error) != 0 || make_memory(manager, error) != 0 ||
-		guardian_start(&manager->guardian, error) != 0)
+	if (guardian_start(&manager->guardian, error) != 0)
 		return -1;
 	if (uv_loop_init(&manager->loop) != 0)
 		return error_set(error, ENOMEM, "cannot make the event loop");
 	open_handles(manager);
+	daemon_watch(&manager->daemon, &manager->loop, on_launcher_lost, manager);
 	manager->oom_seen = child_oom_count();
 	return sink_open(&manager->sink, &manager->loop, &manager->identity, error);
 }
@@ -479,15 +507,19 @@ static void tear_down(struct manager *manager)
 	buffer_free(&manager->body);
 	buffer_free(&manager->given);
 	guardian_stop(&manager->guardian);
+	pid_file_release(&manager->pid_file);
+	daemon_ends(&manager->daemon, manager->exit_status != 0);
 }
 
 int manager_main(int settings)
 {
-	static struct manager manager; /* one per process, and too large for a stack */
+	static struct manager manager = {.daemon.launcher = -1, .pid_file.fd = -1}; /* large */
 	struct error error;
 
 	if (set_up(&manager, settings, &error) != 0) {
 		(void)fprintf(stderr, "perigee: %s\n", error.text);
+		daemon_ends(&manager.daemon, true);
+		pid_file_release(&manager.pid_file);
 		return EXIT_FAILURE;
 	}
 	reload_request(&manager.reload, NULL);

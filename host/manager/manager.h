@@ -13,10 +13,12 @@
 
 #include "base/list.h"
 #include "manager/child.h"
+#include "manager/daemon.h"
 #include "manager/generation.h"
 #include "manager/guardian.h"
 #include "manager/identity.h"
 #include "manager/listen.h"
+#include "manager/pid_file.h"
 #include "manager/reload.h"
 #include "manager/settings.h"
 #include "manager/signals.h"
@@ -52,6 +54,8 @@ struct manager {
 	struct shm_slots *slots_table;
 	bool seats_taken[SHM_SEATS_MAX];
 
+	struct daemon daemon;
+	struct pid_file pid_file;
 	struct sink sink;
 	struct guardian guardian;
 	struct listen_set listen;

@@ -1,6 +1,7 @@
 /* Loading code, by generations. Owned by the manager. */
 #include "manager/reload.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -165,9 +166,11 @@ static void redirect_log(struct manager *manager, const struct manager_settings 
 	const char *now = manager->sink.path != NULL ? manager->sink.path : "";
 	struct error error;
 
-	if (strcmp(now, settings->log_file) == 0)
-		return;
-	if (sink_redirect(&manager->sink, settings->log_file, &error) == 0)
+	if (manager->daemon.on && settings->log_file[0] == '\0')
+		(void)error_set(&error, EINVAL,
+			"a daemon has no stderr: set log_file (/dev/null for no log)");
+	else if (strcmp(now, settings->log_file) == 0 ||
+		 sink_redirect(&manager->sink, settings->log_file, &error) == 0)
 		return;
 	if (manager->phase == MANAGER_STARTING)
 		manager_fail(manager, error.text, strlen(error.text));

@@ -63,6 +63,10 @@ settings.list = {
     help = "whom the app's processes run as, by name or number" },
   { name = "group", type = "string", argument = "NAME", early = true,
     help = "their group, by name or number; default the user's" },
+  { name = "daemon", type = "bool", default = false, early = true,
+    help = "go into the background; the command returns when the app serves" },
+  { name = "pid_file", type = "string", argument = "FILE", early = true,
+    help = "where the manager's pid is written" },
   { name = "log_file", type = "string", argument = "FILE", help = "where the log goes; default stderr" },
   { name = "shared_memory", type = "size", default = 64 * MIB, least = 64 * KIB, most = 1024 * GIB,
     help = "for the shared objects" },
@@ -295,7 +299,7 @@ function settings.give_all(given, written, source)
   for _, key in ipairs(keys) do
     local from = type(source) == "function" and source(key) or source
     if settings.by_name[key] and settings.by_name[key].early then
-      error(("%s: setting '%s' counts before the app's files are read: set it by a flag or the environment"):format(
+      error(("%s: setting '%s' counts before the app's files are read: it is for flags and environment"):format(
         from, key), 0)
     end
     settings.give(given, key, written[key], from)
