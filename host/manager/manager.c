@@ -45,6 +45,7 @@ static void end_if_alone(struct manager *manager)
 void manager_stop(struct manager *manager)
 {
 	manager->phase = MANAGER_STOPPING;
+	notify_stopping(&manager->notify);
 	reload_cancel(&manager->reload);
 	manager_reconcile(manager);
 	/* Workers that drain for a reload have their heirs taken away one by one, see slot.c. */
@@ -54,6 +55,8 @@ void manager_stop(struct manager *manager)
 
 void manager_force(struct manager *manager, int exit_status)
 {
+	if (!manager_stopping(manager))
+		notify_stopping(&manager->notify);
 	manager->phase = MANAGER_FORCED;
 	manager->exit_status = exit_status;
 	reload_cancel(&manager->reload);
@@ -364,6 +367,25 @@ static void check_heartbeat(struct manager *manager, struct child *child, uint64
 		child_on_stuck(child);
 }
 
+/* For whoever watches us: our loop runs, as this is called in it, and a worker serves, or drains.
+ */
+static bool application_lives(void *context)
+{
+	struct manager *manager = context;
+	const uint64_t now = clock_now();
+
+	LIST_EACH(node, &manager->children)
+	{
+		const struct child *child = LIST_ENTRY(node, struct child, node);
+
+		if (child->role == WIRE_ROLE_WORKER && child->beats != NULL &&
+			(child->state == CHILD_READY || child->state == CHILD_DRAINING) &&
+			now - shm_seat_last_beat(child->beats) <= manager->notify.watchdog)
+			return true;
+	}
+	return manager_stopping(manager);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct manager *manager = timer->data;
@@ -375,6 +397,7 @@ static void on_tick(uv_timer_t *timer)
 	manager->last_tick = now;
 	LIST_EACH(node, &manager->children)
 	check_heartbeat(manager, LIST_ENTRY(node, struct child, node), now);
+	notify_flush(&manager->notify);
 }
 
 /* --- the beginning ---------------------------------------------------------------------------- */
@@ -474,7 +497,7 @@ static int set_up(struct manager *manager, int settings, struct error *error)
 	raise_fd_limit();
 	if (spawn_find_program(error) != 0 || read_settings(manager, settings, error) != 0 ||
 		find_identity(manager, error) != 0 || settle(manager, error) != 0 ||
-		make_memory(manager, error) != 0)
+		notify_open(&manager->notify, error) != 0 || make_memory(manager, error) != 0)
 		return -1;
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
 		return error_set_errno(error, "cannot become the parent of orphans");
@@ -483,6 +506,7 @@ static int set_up(struct manager *manager, int settings, struct error *error)
 	if (uv_loop_init(&manager->loop) != 0)
 		return error_set(error, ENOMEM, "cannot make the event loop");
 	open_handles(manager);
+	notify_watch(&manager->notify, &manager->loop, application_lives, manager);
 	daemon_watch(&manager->daemon, &manager->loop, on_launcher_lost, manager);
 	manager->oom_seen = child_oom_count();
 	return sink_open(&manager->sink, &manager->loop, &manager->identity, error);
@@ -504,6 +528,7 @@ static void tear_down(struct manager *manager)
 	uv_walk(&manager->loop, close_handle, NULL);
 	(void)uv_run(&manager->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&manager->loop);
+	notify_flush(&manager->notify);
 	buffer_free(&manager->body);
 	buffer_free(&manager->given);
 	guardian_stop(&manager->guardian);
@@ -513,7 +538,8 @@ static void tear_down(struct manager *manager)
 
 int manager_main(int settings)
 {
-	static struct manager manager = {.daemon.launcher = -1, .pid_file.fd = -1}; /* large */
+	static struct manager manager = {
+		.daemon.launcher = -1, .pid_file.fd = -1, .notify.socket = -1}; /* large */
 	struct error error;
 
 	if (set_up(&manager, settings, &error) != 0) {

@@ -18,6 +18,7 @@
 #include "manager/guardian.h"
 #include "manager/identity.h"
 #include "manager/listen.h"
+#include "manager/notify.h"
 #include "manager/pid_file.h"
 #include "manager/reload.h"
 #include "manager/settings.h"
@@ -56,6 +57,7 @@ struct manager {
 
 	struct daemon daemon;
 	struct pid_file pid_file;
+	struct notify notify;
 	struct sink sink;
 	struct guardian guardian;
 	struct listen_set listen;

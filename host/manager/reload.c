@@ -22,6 +22,16 @@ void reload_init(struct reload *reload, struct manager *manager)
 	reload->retry.data = reload;
 }
 
+/* Every slot is served, and nothing is being loaded: whoever started us may know. */
+static void tell_ready(struct reload *reload)
+{
+	struct manager *manager = reload->manager;
+
+	if (reload->phase != RELOAD_NONE || !manager->current->announced)
+		return;
+	notify_ready(&manager->notify);
+}
+
 static void begin(struct reload *reload)
 {
 	struct manager *manager = reload->manager;
@@ -32,6 +42,8 @@ static void begin(struct reload *reload)
 	reload->candidate = generation_start(manager, &error);
 	if (reload->candidate != NULL) {
 		reload->phase = RELOAD_LOADING;
+		notify_reloading(&manager->notify);
+		notify_status(&manager->notify, "loading generation %u", reload->candidate->number);
 		return;
 	}
 	if (manager->current == NULL)
@@ -110,8 +122,13 @@ static void fail(struct reload *reload, const struct child *culprit)
 		sink_text(&manager->sink, "manager", culprit->refusal.data, culprit->refusal.size);
 	else
 		sink_text(&manager->sink, "manager", verdict, strlen(verdict));
+	notify_status(&manager->notify, "reload failed, generation %u goes on serving: %.*s",
+		manager->current->number,
+		(int)(culprit->refusal.size != 0 ? culprit->refusal.size : strlen(verdict)),
+		culprit->refusal.size != 0 ? culprit->refusal.data : verdict);
 	kill_generation(candidate);
 	end(reload);
+	tell_ready(reload);
 	if (manager->current->zygote == NULL && !reload->again && !manager_stopping(manager))
 		(void)uv_timer_start(&reload->retry, on_retry, reload->retry_delay, 0);
 	manager_reconcile(manager);
@@ -234,6 +251,9 @@ static void announce(struct reload *reload)
 	clock_duration(clock_now() - reload->started, age, sizeof age);
 	sink_log(&manager->sink, "generation %u serves on %u worker%s after %s", current->number,
 		manager->workers, manager->workers == 1 ? "" : "s", age);
+	notify_status(&manager->notify, "generation %u serves on %u worker%s", current->number,
+		manager->workers, manager->workers == 1 ? "" : "s");
+	tell_ready(reload);
 }
 
 void reload_on_worker_ready(struct reload *reload, struct child *child)

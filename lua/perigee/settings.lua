@@ -29,7 +29,7 @@ local DAY = 86400
 settings.list = {
   { name = "bind", type = "list", default = { "127.0.0.1:8000" }, argument = "ADDRESS", check = bind.check,
     least = 1,
-    help = "where to listen: host:port, :port, [v6]:port, unix:/path or fd:N; may be repeated" },
+    help = "where to listen: host:port, :port, [v6]:port, unix:/path, fd:N or fd:NAME; may be repeated" },
   { name = "workers", type = "workers", default = "auto", least = 1, most = 256,
     help = "worker processes; auto: one for each CPU this process may use" },
   { name = "config", type = "string", argument = "FILE",
@@ -299,8 +299,8 @@ function settings.give_all(given, written, source)
   for _, key in ipairs(keys) do
     local from = type(source) == "function" and source(key) or source
     if settings.by_name[key] and settings.by_name[key].early then
-      error(("%s: setting '%s' counts before the app's files are read: it is for flags and environment"):format(
-        from, key), 0)
+      error(("%s: setting '%s' counts before the app's files are read: it is for flags and environment")
+        :format(from, key), 0)
     end
     settings.give(given, key, written[key], from)
   end

@@ -22,8 +22,8 @@ end
 -- `perigee serve --daemon`, to the end of the command. Returns the instance, with .daemon its manager's pid.
 local function launch(app, ...)
   local port = host.free_port()
-  local launcher = host.run({ "serve", "app.lua", "--daemon", "--workers", "2", "--bind", "127.0.0.1:" .. port,
-    "--pid-file", "perigee.pid", ... }, { app = app })
+  local launcher = host.run({ "serve", "app.lua", "--daemon", "--workers", "2",
+    "--bind", "127.0.0.1:" .. port, "--pid-file", "perigee.pid", ... }, { app = app })
   launcher.port, launcher.target = port, port
   launcher.daemon = pid_in(launcher.dir .. "/perigee.pid")
   return launcher
@@ -121,7 +121,8 @@ describe("--pid-file", function()
 
   it("keeps a second one out, which leaves it alone", function()
     local server = host.serve { app = slow, flags = { "--pid-file", "perigee.pid" } }
-    local second = host.run({ "serve", "app.lua", "--pid-file", server.dir .. "/perigee.pid" }, { app = slow })
+    local second = host.run({ "serve", "app.lua", "--pid-file", server.dir .. "/perigee.pid" },
+      { app = slow })
     assert.equal(1, second.status)
     assert.truthy(second:text():find("runs already, with pid " .. server.pid, 1, true), second:text())
     assert.equal(server.pid, pid_in(server.dir .. "/perigee.pid"))
