@@ -1,6 +1,7 @@
 /* Loading code, by generations. Owned by the manager. */
 #include "manager/reload.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -21,6 +22,16 @@ void reload_init(struct reload *reload, struct manager *manager)
 	reload->retry.data = reload;
 }
 
+/* Every slot is served, and nothing is being loaded: whoever started us may know. */
+static void tell_ready(struct reload *reload)
+{
+	struct manager *manager = reload->manager;
+
+	if (reload->phase != RELOAD_NONE || !manager->current->announced)
+		return;
+	notify_ready(&manager->notify);
+}
+
 static void begin(struct reload *reload)
 {
 	struct manager *manager = reload->manager;
@@ -32,6 +43,8 @@ static void begin(struct reload *reload)
 	reload->candidate = generation_start(manager, &error);
 	if (reload->candidate != NULL) {
 		reload->phase = RELOAD_LOADING;
+		notify_reloading(&manager->notify);
+		notify_status(&manager->notify, "loading generation %u", reload->candidate->number);
 		return;
 	}
 	if (manager->current == NULL) {
@@ -113,9 +126,12 @@ static void fail(struct reload *reload, const struct child *culprit)
 	text = culprit->refusal.size != 0 ? culprit->refusal.data : verdict;
 	size = culprit->refusal.size != 0 ? culprit->refusal.size : strlen(verdict);
 	sink_text(&manager->sink, "manager", text, size);
+	notify_status(&manager->notify, "reload failed, generation %u goes on serving: %.*s",
+		manager->current->number, (int)size, text);
 	control_on_load_failed(manager, text, size);
 	kill_generation(candidate);
 	end(reload);
+	tell_ready(reload);
 	if (manager->current->zygote == NULL && !reload->again && !manager_stopping(manager))
 		(void)uv_timer_start(&reload->retry, on_retry, reload->retry_delay, 0);
 	manager_reconcile(manager);
@@ -146,7 +162,8 @@ static void open_sockets(struct reload *reload)
 	struct manager *manager = reload->manager;
 	struct error error;
 
-	if (listen_open(&manager->listen, &reload->candidate->settings, &error) != 0) {
+	if (listen_open(&manager->listen, &reload->candidate->settings, &manager->identity,
+		    &error) != 0) {
 		manager_fail(manager, error.text, strlen(error.text));
 		return;
 	}
@@ -169,9 +186,11 @@ static void redirect_log(struct manager *manager, const struct manager_settings 
 	const char *now = manager->sink.path != NULL ? manager->sink.path : "";
 	struct error error;
 
-	if (strcmp(now, settings->log_file) == 0)
-		return;
-	if (sink_redirect(&manager->sink, settings->log_file, &error) == 0)
+	if (manager->daemon.on && settings->log_file[0] == '\0')
+		(void)error_set(&error, EINVAL,
+			"a daemon has no stderr: set log_file (/dev/null for no log)");
+	else if (strcmp(now, settings->log_file) == 0 ||
+		 sink_redirect(&manager->sink, settings->log_file, &error) == 0)
 		return;
 	if (manager->phase == MANAGER_STARTING)
 		manager_fail(manager, error.text, strlen(error.text));
@@ -240,6 +259,9 @@ static void announce(struct reload *reload)
 	clock_duration(clock_now() - reload->started, age, sizeof age);
 	sink_log(&manager->sink, "generation %u serves on %u worker%s after %s", current->number,
 		manager->workers, manager->workers == 1 ? "" : "s", age);
+	notify_status(&manager->notify, "generation %u serves on %u worker%s", current->number,
+		manager->workers, manager->workers == 1 ? "" : "s");
+	tell_ready(reload);
 }
 
 void reload_on_worker_ready(struct reload *reload, struct child *child)

@@ -2,17 +2,20 @@
 ---
 ---     8000  :8000  host:8000  [::1]:8000     tcp:127.0.0.1:8000   tcp:[::1]:8000
 ---     unix:/run/app.sock?mode=0660           unix:0660:/run/app.sock
----     fd:3                                   fd:3
+---     fd:3  fd:web, by LISTEN_FDNAMES        fd:3
 ---
 --- "tls:" before a TCP address or fd:N has what comes there be TLS; the normal form has no such thing.
 local uv = require "luv"
 
-local bind = {}
+local bind = {
+  ---@type table<string, integer[]> descriptors that systemd passed, by LISTEN_FDNAMES
+  passed = {},
+}
 
 local UNIX_PATH_LIMIT = 107 -- bytes; sockaddr_un
 local UNIX_MODE = "0666"
 
-local allowed = "an address: host:port, :port, [v6]:port, unix:/path (?mode=0660) or fd:N, or "
+local allowed = "an address: host:port, :port, [v6]:port, unix:/path (?mode=0660), fd:N or fd:NAME, or "
   .. "tls: before one that is not unix"
 
 --- Host and port of a TCP address, or nil. An empty host is every IPv4 address.
@@ -55,7 +58,7 @@ function bind.check(written)
   written = written:gsub("^tls:", "")
   if written:find("^unix:") then
     if split_unix(written) and not is_secure then return true end
-  elseif written:find("^fd:%d+$") or split_tcp(written) then
+  elseif written:find("^fd:[%w_.-]+$") or split_tcp(written) then
     return true
   end
   return nil, allowed
@@ -103,6 +106,33 @@ function bind.resolve(written, source)
   return ("tcp:%s:%d"):format(address, port)
 end
 
+--- The descriptors of "fd:NAME", of which there may be several, as addresses.
+local function named(written, source)
+  local name = written:match("^fd:(.*)$")
+  local list = {}
+  for i, number in ipairs(bind.passed[name] or {}) do list[i] = "fd:" .. number end
+  if #list > 0 then return list end
+  local names = {}
+  for known in pairs(bind.passed) do names[#names + 1] = known end
+  table.sort(names)
+  error(("%s: cannot listen on '%s': no socket of this name was passed in LISTEN_FDNAMES%s"):format(
+    source, written, #names > 0 and "; there are " .. table.concat(names, ", ") or ""), 0)
+end
+
+--- Puts descriptors in the place of their names.
+local function expand(list, source)
+  local expanded = {}
+  for _, written in ipairs(list) do
+    local secure, address = written:match("^(tls:)(.*)$")
+    address = address or written
+    local is_name = address:find("^fd:") and not address:find("^fd:%d+$")
+    for _, one in ipairs(is_name and named(address, source) or { address }) do
+      expanded[#expanded + 1] = (secure or "") .. one
+    end
+  end
+  return expanded
+end
+
 --- Resolves a list; the same address twice is an error.
 ---@param list string[]
 ---@param source string
@@ -110,7 +140,7 @@ end
 ---@return integer[] # which of them are TLS, from 1
 function bind.resolve_all(list, source)
   local resolved, secure, seen = {}, {}, {}
-  for i, written in ipairs(list) do
+  for i, written in ipairs(expand(list, source)) do
     local normal = bind.resolve(written, source)
     if seen[normal] then
       error(("%s: '%s' and '%s' are the same address"):format(source, seen[normal], written), 0)

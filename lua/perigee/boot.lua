@@ -98,12 +98,22 @@ end
 
 -- ── Settings ─────────────────────────────────────────────────────────────────────────────────
 
+--- A socket that systemd passed, "3:web"; one without a name has its number only.
+local function note_socket(text)
+  local number, name = text:match("^(%d+):(.+)$")
+  if not number then return end
+  bind.passed[name] = bind.passed[name] or {}
+  table.insert(bind.passed[name], tonumber(number))
+end
+
 --- What flags and environment gave, out of a record block.
 local function read_given(block)
   local given, path = settings.given(), nil
   for key, values in pairs(record.parse(block)) do
     if key == "app" then
       path = values[#values]
+    elseif key == "socket" then
+      for _, value in ipairs(values) do note_socket(value) end
     elseif not key:find("^origin%.") then
       local setting = settings.by_name[key]
       if not setting then error("the settings block has an unknown key: " .. key, 0) end
