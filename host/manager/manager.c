@@ -467,6 +467,7 @@ static void open_handles(struct manager *manager)
 	signals_open(&manager->signals, manager);
 	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		slot_init(&manager->slots[i], manager, i);
+	place_init(&manager->main, manager, "main", false, "main");
 	reload_init(&manager->reload, manager);
 	control_init(&manager->control);
 	(void)uv_timer_init(&manager->loop, &manager->tick);

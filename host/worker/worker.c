@@ -1,6 +1,7 @@
 /* A worker's life: start, serve, drain, end. Runs in the process a zygote forked for it. */
 #include "worker/worker.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,12 @@ struct worker {
 
 _Static_assert(sizeof(struct http_counters) <= sizeof(((struct shm_seat *)0)->counters),
 	"a seat has room for the server's counters");
+
+/* lua/perigee/state.lua reads them in a seat by these places. */
+_Static_assert(offsetof(struct http_counters, requests) == 0 * sizeof(uint64_t) &&
+		       offsetof(struct http_counters, connections) == 1 * sizeof(uint64_t) &&
+		       offsetof(struct http_counters, accepted) == 2 * sizeof(uint64_t),
+	"the places of counters are known in Lua");
 
 static void tell(struct worker *worker, enum wire_type type, struct slice text)
 {

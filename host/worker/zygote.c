@@ -69,6 +69,7 @@ static int set_up(struct zygote *zygote, struct error *error)
 	zygote->slots = shm_slots_map(WIRE_FD_SLOTS, error);
 	if (zygote->slots == NULL)
 		return -1;
+	shm_slots_protect(zygote->slots);
 	/* A line printed is a line logged, though stdout is a pipe; the children inherit this. */
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	if (uv_loop_init(&zygote->loop) != 0)
@@ -156,6 +157,7 @@ _Noreturn static void become_worker(
 
 	forget_zygote(zygote, fds);
 	title_set("worker %u gen %u", order->slot, order->generation);
+	shm_slots_take(zygote->slots, (unsigned)order->number);
 	birth = (struct worker_birth){.slot = order->slot,
 		.generation = order->generation,
 		.seat = shm_slots_seat(zygote->slots, (unsigned)order->number),
