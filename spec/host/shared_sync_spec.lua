@@ -172,10 +172,10 @@ describe("a lock", function()
     local lines = {}
     for text in server:get("/wrong").body:gmatch "[^\n]+" do lines[#lines + 1] = text end
     for i, text in ipairs { "app.lua:%d+: lock:release: this task does not have the lock 'lock'",
-      "app.lua:%d+: lock:acquire: this task has the lock 'lock' already", "true", "", "^inside$",
-      "^true$",
+      "app.lua:%d+: lock:acquire: this task has the lock 'lock' already", "true", "", "^inside$", "^true$",
       "app.lua:%d+: semaphore:release: this process has no permit of the semaphore 'pool'",
-      "timeout must be a number of seconds", "exists as semaphore of 2 permits, not as semaphore of 3 permits",
+      "timeout must be a number of seconds",
+      "exists as semaphore of 2 permits, not as semaphore of 3 permits",
       "make it in main_process_start", "parties must be a whole number from 1" } do
       assert.matches(text, lines[i])
     end
