@@ -156,6 +156,7 @@ struct child *child_exec_zygote(
 					.region = manager->region_fd,
 					.feed = manager->feed_fd,
 					.bell = manager->bell_fd,
+					.bells = manager->bells,
 					.out = birth.out,
 					.err = birth.err},
 		error);

@@ -18,6 +18,7 @@
 #include "shm/feed.h"
 #include "shm/region.h"
 #include "wire/record.h"
+#include "wire/role.h"
 
 #define TICK         1000 /* ms between two looks at the heartbeats */
 #define TICK_LATE    3000 /* ms without a tick that mean we slept, or were kept from running */
@@ -447,7 +448,7 @@ static int make_memory(struct manager *manager, struct error *error)
 	if (manager->feed_fd < 0)
 		return -1;
 	manager->bell_fd = shm_feed_create_bell(error);
-	if (manager->bell_fd < 0)
+	if (manager->bell_fd < 0 || shm_bells_create(manager->bells, WIRE_FD_END, error) != 0)
 		return -1;
 	manager->slots_fd = shm_slots_create(error);
 	if (manager->slots_fd < 0)

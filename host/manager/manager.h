@@ -26,6 +26,7 @@
 #include "manager/sink.h"
 #include "manager/slot.h"
 #include "shm/slots.h"
+#include "shm/wait.h"
 
 enum manager_phase {
 	MANAGER_STARTING, /* no slot has ever been served */
@@ -51,6 +52,7 @@ struct manager {
 	int slots_fd;             /* the slots table's memfd */
 	int feed_fd;              /* the memfd of what workers publish; never mapped here */
 	int bell_fd;              /* its eventfd */
+	int bells[SHM_BELLS];     /* the eventfds of shared objects */
 	int region_fd;            /* the shared objects' memfd; never mapped here */
 	struct shm_slots *slots_table;
 	bool seats_taken[SHM_SEATS_MAX];

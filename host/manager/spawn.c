@@ -93,7 +93,9 @@ static int place_fds(const int *sources, const int *targets, size_t count)
 
 	CHECK(count <= WIRE_FD_END);
 	for (size_t i = 0; i < count; i++) {
-		high[i] = fcntl(sources[i], F_DUPFD_CLOEXEC, WIRE_FD_END);
+		high[i] = sources[i] >= WIRE_FD_END
+				  ? sources[i]
+				  : fcntl(sources[i], F_DUPFD_CLOEXEC, WIRE_FD_END);
 		if (high[i] < 0)
 			return -1;
 	}
@@ -114,21 +116,25 @@ struct spawn_failure {
 _Noreturn static void become_zygote(const struct spawn_zygote *fds, pid_t manager, int report)
 {
 	const int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	const int sources[] = {input, fds->out, fds->err, fds->settings, fds->control, fds->slots,
-		fds->region, fds->feed, fds->bell};
-	const int targets[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, WIRE_FD_SETTINGS,
+	int sources[WIRE_FD_END] = {input, fds->out, fds->err, fds->settings, fds->control,
+		fds->slots, fds->region, fds->feed, fds->bell};
+	int targets[WIRE_FD_END] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, WIRE_FD_SETTINGS,
 		WIRE_FD_CONTROL, WIRE_FD_SLOTS, WIRE_FD_REGION, WIRE_FD_FEED, WIRE_FD_BELL};
 	char *const arguments[] = {
 		(char[]){"perigee: main" SPAWN_TITLE_ROOM}, (char[]){"@zygote"}, NULL};
 	struct spawn_failure failure = {0};
 
+	for (int i = WIRE_FD_BELLS; i < WIRE_FD_END; i++) {
+		sources[i] = fds->bells[i - WIRE_FD_BELLS];
+		targets[i] = i;
+	}
 	report = fcntl(report, F_DUPFD_CLOEXEC, WIRE_FD_END);
 	(void)setpgid(0, 0);
 	failure.as_user = identity_assume(fds->identity) != 0;
 	failure.code = errno;
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (!failure.as_user && getppid() == manager && input >= 0 &&
-		place_fds(sources, targets, sizeof sources / sizeof sources[0]) == 0) {
+		place_fds(sources, targets, WIRE_FD_END) == 0) {
 		spawn_reset_signals();
 		(void)execv(program, arguments);
 	}

@@ -43,7 +43,8 @@ struct spawn_zygote {
 	int region;
 	int feed;
 	int bell;
-	int out; /* its stdout and stderr */
+	const int *bells; /* WIRE_BELLS of them */
+	int out;          /* its stdout and stderr */
 	int err;
 };
 

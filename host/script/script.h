@@ -70,6 +70,9 @@ typedef int script_publish_function(
 /* Sets that; without it app:publish says that it is too early. */
 void script_set_publish(struct script *script, script_publish_function *publish, void *context);
 
+/* Shared objects that somebody in this process waits for may have changed: they are tried again. */
+void script_shared_changed(struct script *script);
+
 /* The handler's side of a request; a worker's struct http_handler calls these. */
 void script_http_request(struct script *script, struct http_request *request);
 void script_http_cancel(struct script *script, struct http_request *request, enum http_cancel why);

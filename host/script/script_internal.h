@@ -47,6 +47,7 @@ enum script_function {
 	SCRIPT_WEBSOCKET, /* (serial): a message, or it is not open any more */
 	SCRIPT_TICK,      /* (): the timer ran out */
 	SCRIPT_READY,     /* (): resumes what was woken */
+	SCRIPT_CHANGED,   /* (): shared objects that are waited for may have changed */
 	SCRIPT_LEAKS,     /* (): names the open handles, or nil */
 	SCRIPT_TRACE,     /* (error): message handler */
 	SCRIPT_FUNCTIONS

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "http/server.h"
+#include "shm/wait.h"
 #include "wire/role.h"
 #include "worker/worker_feed.h"
 #include "worker/worker_settings.h"
@@ -26,6 +27,7 @@ struct worker {
 	struct worker_settings settings;
 	struct http_server *server;
 	struct worker_feed feed;
+	struct bell bell; /* of the shared objects that somebody waits for */
 	uv_poll_t control_poll;
 	uv_timer_t heartbeat;
 	uv_timer_t orphaned;   /* running once the manager is gone */
@@ -287,6 +289,18 @@ static void on_terminate(uv_signal_t *handle, int number)
 	tell(handle->data, WIRE_LEAVING, SLICE(""));
 }
 
+static void on_bell(void *context)
+{
+	script_shared_changed(((struct worker *)context)->script);
+}
+
+static int listen_to_bell(struct worker *worker, struct error *error)
+{
+	int fd = shm_bells_listen(error);
+
+	return fd < 0 ? -1 : bell_watch(&worker->bell, &worker->loop, fd, on_bell, worker, error);
+}
+
 /* before_server_start is done: accept, and say so. */
 static void on_may_serve(void *context, bool ok, struct slice text)
 {
@@ -352,7 +366,8 @@ _Noreturn void worker_main(struct script *script, const struct worker_birth *bir
 		http_server_new(&worker.server, &worker.loop, &worker.settings.http, &handler,
 			&worker, counters, &error) != 0 ||
 		worker_feed_open(&worker.feed, &worker.loop, worker.server, counters,
-			birth->seat_number, worker.settings.publish_limit, &error) != 0)
+			birth->seat_number, worker.settings.publish_limit, &error) != 0 ||
+		listen_to_bell(&worker, &error) != 0)
 		fail_start_error(&worker, &error);
 	script_set_publish(script, worker_feed_publish, &worker.feed);
 	open_handles(&worker);

@@ -13,6 +13,7 @@
 #include "script/script.h"
 #include "shm/region.h"
 #include "shm/slots.h"
+#include "shm/wait.h"
 #include "wire/message.h"
 #include "wire/role.h"
 #include "worker/title.h"
@@ -61,6 +62,7 @@ static int set_up(struct zygote *zygote, struct error *error)
 	for (int fd = WIRE_FD_SETTINGS; fd < WIRE_FD_END; fd++)
 		(void)fd_set_cloexec(fd, 1);
 	shm_region_use(WIRE_FD_REGION);
+	shm_bells_use(WIRE_FD_BELLS);
 	zygote->slots = shm_slots_map(WIRE_FD_SLOTS, error);
 	if (zygote->slots == NULL)
 		return -1;

@@ -55,6 +55,7 @@ function entry.open(address, release)
     websocket = websocket_event,
     tick = scheduler.tick,
     ready = scheduler.ready,
+    changed = function() require("perigee.waiting").changed() end,
     leaks = handles.leaks,
     trace = function(value) return traceback.text(traceback.handler(value)) end,
   }

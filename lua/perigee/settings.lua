@@ -68,7 +68,7 @@ settings.list = {
   { name = "pid_file", type = "string", argument = "FILE", early = true,
     help = "where the manager's pid is written" },
   { name = "log_file", type = "string", argument = "FILE", help = "where the log goes; default stderr" },
-  { name = "shared_memory", type = "size", default = 64 * MIB, least = 64 * KIB, most = 1024 * GIB,
+  { name = "shared_memory", type = "size", default = 64 * MIB, least = 512 * KIB, most = 1024 * GIB,
     help = "for the shared objects" },
   { name = "request_line_limit", type = "size", default = 8 * KIB, least = 64, most = MIB,
     help = "longer request lines are refused (414)" },
