@@ -66,15 +66,16 @@ static void write_url(struct listen_address *address)
 {
 	const struct sockaddr_in *in = (const struct sockaddr_in *)&address->address;
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->address;
+	const char *scheme = address->is_secure ? "https" : "http";
 	char host[INET6_ADDRSTRLEN];
 
 	if (address->address.ss_family == AF_INET &&
 		inet_ntop(AF_INET, &in->sin_addr, host, sizeof host) != NULL)
-		(void)snprintf(address->url, sizeof address->url, "http://%s:%u", host,
+		(void)snprintf(address->url, sizeof address->url, "%s://%s:%u", scheme, host,
 			ntohs(in->sin_port));
 	else if (address->address.ss_family == AF_INET6 &&
 		 inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host) != NULL)
-		(void)snprintf(address->url, sizeof address->url, "http://[%s]:%u", host,
+		(void)snprintf(address->url, sizeof address->url, "%s://[%s]:%u", scheme, host,
 			ntohs(in6->sin6_port));
 	else if (address->address.ss_family == AF_UNIX)
 		(void)snprintf(address->url, sizeof address->url, "unix:%s",
@@ -274,11 +275,13 @@ static int fd_open(struct listen_address *address, const char *text, struct erro
 
 /* --- the set -------------------------------------------------------------------------------- */
 
-static int address_open(struct listen_set *set, const char *text, struct error *error)
+static int address_open(
+	struct listen_set *set, const char *text, bool is_secure, struct error *error)
 {
 	struct listen_address *address = &set->addresses[set->count++];
 
 	(void)snprintf(address->url, sizeof address->url, "%s", text);
+	address->is_secure = is_secure;
 	for (size_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		address->sockets[i] = -1;
 	if (strncmp(text, "tcp:", 4) == 0) {
@@ -311,7 +314,7 @@ int listen_open(struct listen_set *set, const struct manager_settings *settings,
 		.backlog = settings->backlog,
 		.reuse_port = settings->reuse_port};
 	for (size_t i = 0; i < settings->bind_count; i++) {
-		if (address_open(set, settings->binds[i], error) != 0) {
+		if (address_open(set, settings->binds[i], settings->is_secure[i], error) != 0) {
 			listen_close(set);
 			return -1;
 		}

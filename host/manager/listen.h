@@ -27,7 +27,8 @@
  * "fd:3". */
 struct listen_address {
 	char url[LISTEN_URL_SIZE];
-	bool per_slot;                   /* one socket per slot, or shared[0] for all */
+	bool is_secure; /* what comes there is TLS; the sockets know nothing of it */
+	bool per_slot;  /* one socket per slot, or shared[0] for all */
 	struct sockaddr_storage address; /* TCP: with the port the kernel chose, if it did */
 	socklen_t address_size;
 	char path[108];   /* unix: what to unlink at the end; "" otherwise */

@@ -47,6 +47,7 @@ void manager_stop(struct manager *manager)
 	manager->phase = MANAGER_STOPPING;
 	notify_stopping(&manager->notify);
 	reload_cancel(&manager->reload);
+	control_on_stopping(manager);
 	manager_reconcile(manager);
 	/* Workers that drain for a reload have their heirs taken away one by one, see slot.c. */
 	generation_sweep(manager);
@@ -60,6 +61,7 @@ void manager_force(struct manager *manager, int exit_status)
 	manager->phase = MANAGER_FORCED;
 	manager->exit_status = exit_status;
 	reload_cancel(&manager->reload);
+	control_on_stopping(manager);
 	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		slot_forget_failures(&manager->slots[i]);
 	LIST_EACH(node, &manager->children)
@@ -203,13 +205,14 @@ static void give_up_if_hopeless(struct manager *manager, const struct child *chi
 
 void manager_on_child_gone(struct manager *manager, struct child *child)
 {
+	control_on_gone(child);
 	if (child->role == WIRE_ROLE_WORKER) {
 		slot_on_gone(&manager->slots[child->slot], child);
 		give_up_if_hopeless(manager, child);
 	}
 	reload_on_gone(&manager->reload, child);
 	if (child->role == WIRE_ROLE_WORKER)
-		slot_reconcile(&manager->slots[child->slot]);
+		manager_reconcile(manager); /* others may have waited for their turn */
 	release_sockets(manager);
 	generation_sweep(manager);
 	end_if_alone(manager);
@@ -242,6 +245,7 @@ void manager_on_child_ready(struct manager *manager, struct child *child)
 		daemon_serves(&manager->daemon);
 	}
 	reload_on_worker_ready(&manager->reload, child);
+	manager_reconcile(manager);
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
@@ -322,7 +326,10 @@ void manager_on_message(struct manager *manager, struct child *child,
 	/* No child has a descriptor to give. */
 	for (size_t i = 0; i < count; i++)
 		(void)close(fds[i]);
-	if (child->role == WIRE_ROLE_ZYGOTE)
+	if (message->type == WIRE_REQUEST)
+		control_on_request(child, message->number,
+			(struct slice){manager->body.data, manager->body.size});
+	else if (child->role == WIRE_ROLE_ZYGOTE)
 		on_zygote_message(manager, child, message);
 	else
 		on_worker_message(manager, child, message);
@@ -330,25 +337,23 @@ void manager_on_message(struct manager *manager, struct child *child,
 
 /* --- scaling ---------------------------------------------------------------------------------- */
 
-void manager_scale(struct manager *manager, uint32_t workers)
+int manager_scale(struct manager *manager, uint32_t workers, struct error *error)
 {
-	struct error error;
-
-	if (workers < 1 || workers > MANAGER_WORKERS_MAX) {
-		sink_log(&manager->sink, "there can be 1 to %d workers, not %u",
+	if (workers < 1 || workers > MANAGER_WORKERS_MAX)
+		return error_set(error, EINVAL, "there can be 1 to %d workers, not %u",
 			MANAGER_WORKERS_MAX, workers);
-		return;
-	}
-	if (listen_grow(&manager->listen, workers, &error) != 0) {
-		sink_log(&manager->sink, "cannot have %u workers: %s", workers, error.text);
-		return;
-	}
+	if (listen_grow(&manager->listen, workers, error) != 0)
+		return -1;
 	if (workers < manager->listen.live)
 		listen_set_live(&manager->listen, workers);
 	if (manager->workers != 0 && manager->workers != workers)
 		sink_log(&manager->sink, "scale: from %u to %u workers", manager->workers, workers);
-	manager->workers = workers;
+	if (manager->workers != workers) {
+		manager->workers = workers;
+		control_on_scaled(manager);
+	}
 	manager_reconcile(manager);
+	return 0;
 }
 
 /* --- heartbeats ------------------------------------------------------------------------------- */
@@ -461,7 +466,9 @@ static void open_handles(struct manager *manager)
 	signals_open(&manager->signals, manager);
 	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		slot_init(&manager->slots[i], manager, i);
+	place_init(&manager->main, manager, "main", false, "main");
 	reload_init(&manager->reload, manager);
+	control_init(&manager->control);
 	(void)uv_timer_init(&manager->loop, &manager->tick);
 	manager->tick.data = manager;
 	(void)uv_timer_start(&manager->tick, on_tick, TICK, TICK);

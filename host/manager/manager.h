@@ -13,6 +13,7 @@
 
 #include "base/list.h"
 #include "manager/child.h"
+#include "manager/control.h"
 #include "manager/daemon.h"
 #include "manager/generation.h"
 #include "manager/guardian.h"
@@ -20,6 +21,7 @@
 #include "manager/listen.h"
 #include "manager/notify.h"
 #include "manager/pid_file.h"
+#include "manager/place.h"
 #include "manager/reload.h"
 #include "manager/settings.h"
 #include "manager/signals.h"
@@ -65,6 +67,7 @@ struct manager {
 	struct listen_set listen;
 	bool listening; /* `listen` is open */
 
+	struct place main;    /* of the zygotes */
 	struct list children; /* not gone, oldest first */
 	uint64_t last_child;  /* number given last */
 	uint64_t oom_seen;    /* child_oom_count() at the last look */
@@ -73,6 +76,7 @@ struct manager {
 	struct generation *current; /* whose workers are wanted; NULL before the first plan */
 	uint32_t last_generation;   /* number given last */
 	struct reload reload;
+	struct control control;
 
 	struct slot slots[MANAGER_WORKERS_MAX];
 	uint32_t workers; /* slots 0 to workers-1 are to be served */
@@ -105,8 +109,12 @@ void manager_on_message(struct manager *manager, struct child *child,
 /* A worker accepts connections, or a zygote has sent a plan that was understood. */
 void manager_on_child_ready(struct manager *manager, struct child *child);
 
-/* Changes how many workers there shall be, 1 to MANAGER_WORKERS_MAX. */
-void manager_scale(struct manager *manager, uint32_t workers);
+/* Changes how many workers there shall be. Returns 0, or -1 with *error: EINVAL when `workers` is
+ * not 1 to MANAGER_WORKERS_MAX. */
+int manager_scale(struct manager *manager, uint32_t workers, struct error *error);
+
+/* Drains everything and ends. */
+void manager_stop(struct manager *manager);
 
 /* Whether it is on its way out. */
 bool manager_stopping(const struct manager *manager);

@@ -32,8 +32,11 @@ static void on_hangup(struct manager *manager, int number)
 
 static void on_scale(struct manager *manager, int number)
 {
-	if (manager->phase == MANAGER_SERVING)
-		manager_scale(manager, manager->workers + (number == SIGTTIN ? 1 : (uint32_t)-1));
+	struct error error;
+	uint32_t workers = manager->workers + (number == SIGTTIN ? 1 : (uint32_t)-1);
+
+	if (manager->phase == MANAGER_SERVING && manager_scale(manager, workers, &error) != 0)
+		sink_log(&manager->sink, "%s", error.text);
 }
 
 static void on_reopen(struct manager *manager, int number)
@@ -45,6 +48,12 @@ static void on_reopen(struct manager *manager, int number)
 		sink_log(&manager->sink, "SIGUSR1: %s", error.text);
 	else
 		sink_log(&manager->sink, "SIGUSR1: the log is open anew");
+}
+
+/* It is an upgrade elsewhere, and must not be the end of us here. */
+static void on_nothing(struct manager *manager, int number)
+{
+	sink_log(&manager->sink, "SIG%s means nothing here", sigabbrev_np(number));
 }
 
 static void on_child(struct manager *manager, int number)
@@ -64,6 +73,7 @@ static const struct {
 	{SIGTTIN, on_scale},
 	{SIGTTOU, on_scale},
 	{SIGUSR1, on_reopen},
+	{SIGUSR2, on_nothing},
 	{SIGCHLD, on_child},
 };
 

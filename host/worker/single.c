@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "script/script.h"
 #include "shm/feed.h"
@@ -22,6 +23,7 @@
 #include "wire/role.h"
 #include "worker/load.h"
 #include "worker/worker.h"
+#include "worker/worker_settings.h"
 
 /* Where the bells go, which have to have numbers that follow one another: above whatever the
  * process may have been given. */
@@ -39,7 +41,9 @@ static struct single {
 	struct buffer plan;
 	uint64_t graceful_timeout;
 	struct worker_birth birth;
-	int channel; /* our end of the worker's, where its manager would be */
+	struct shm_slots *slots;
+	int64_t start_at; /* clock_wall() */
+	int channel;      /* our end of the worker's, where its manager would be */
 	uv_poll_t poll;
 	struct buffer body; /* of the message being read */
 	uv_signal_t signals[WATCHED_COUNT];
@@ -64,6 +68,23 @@ static int fail(const char *text, size_t size)
 static int fail_error(const struct error *error)
 {
 	return fail(error->text, strlen(error->text));
+}
+
+/* What the app reads of its processes: this one. */
+static void show(bool serving)
+{
+	const struct shm_process process = {.name = "worker-0",
+		.role = "worker",
+		.number = 1,
+		.start_at = single.start_at,
+		.pid = (int32_t)getpid(),
+		.generation = 1,
+		.starts = 1,
+		.state = serving ? SHM_STATE_ACKED : SHM_STATE_STARTED,
+		.server = 1,
+		.serving = serving};
+
+	shm_slots_write(single.slots, 0, &process);
 }
 
 /* --- signals ---------------------------------------------------------------------------------- */
@@ -114,13 +135,29 @@ static void on_ready(void)
 {
 	const char *name = record_find(single.birth.plan, "name");
 
+	show(true);
 	for (size_t i = 0; i < single.birth.listener_count; i++)
 		(void)fprintf(stderr, "perigee: \"%s\" at %s, in one process, pid %d\n",
 			name != NULL ? name : "", single.sockets->url(i), (int)getpid());
 	script_start(single.script, "perigee.boot", "ready", SLICE(""), on_ready_run, NULL);
 }
 
-/* What a manager would be told. Of it, only that connections are accepted means anything here. */
+/* Whatever the app asks of its manager. */
+static void refuse(int32_t request)
+{
+	struct wire_message answer = {
+		.type = WIRE_ANSWER, .role = WIRE_ROLE_WORKER, .number = request};
+	struct buffer block = {0};
+
+	(void)record_add(&block, WIRE_KEY_OK, "0");
+	(void)record_add(&block, WIRE_KEY_MESSAGE,
+		"there is no manager: the app runs with --single-process");
+	(void)record_add(&block, WIRE_KEY_CODE, "ENOTSUP");
+	(void)wire_send(single.channel, &answer, block.data, block.size, NULL, 0, 0);
+	buffer_free(&block);
+}
+
+/* What a manager would be told. */
 static void on_channel(uv_poll_t *handle, int status, int events)
 {
 	struct wire_message message;
@@ -136,6 +173,8 @@ static void on_channel(uv_poll_t *handle, int status, int events)
 		fd_close(&fds[i]);
 	if (message.type == WIRE_READY)
 		on_ready();
+	else if (message.type == WIRE_REQUEST)
+		refuse(message.number);
 }
 
 static void on_loop(uv_loop_t *loop)
@@ -232,7 +271,11 @@ static int take_seat(struct error *error)
 	fd_close(&fd);
 	if (slots == NULL)
 		return -1;
+	single.slots = slots;
 	single.birth.seat = shm_slots_seat(slots, 0);
+	shm_seat_clear(single.birth.seat, clock_now());
+	shm_slots_take(slots, 0);
+	show(false);
 	return 0;
 }
 
@@ -256,8 +299,9 @@ static int open_sockets(struct error *error)
 	struct worker_birth *birth = &single.birth;
 
 	birth->plan = (struct slice){single.plan.data, single.plan.size};
-	if (record_number(birth->plan, "graceful_timeout", 0, UINT32_MAX, &single.graceful_timeout,
-		    error) != 0)
+	if (worker_settings_tls(&birth->tls, birth->plan, error) != 0 ||
+		record_number(birth->plan, "graceful_timeout", 0, UINT32_MAX,
+			&single.graceful_timeout, error) != 0)
 		return -1;
 	return single.sockets->open(birth->plan, birth->listeners, &birth->listener_count, error);
 }
@@ -268,6 +312,7 @@ int single_main(int settings, const struct single_sockets *sockets)
 	struct error error;
 
 	single.sockets = sockets;
+	single.start_at = clock_wall();
 	single.birth = (struct worker_birth){.generation = 1, .single = &steps};
 	if (set_up(&loop, settings, &error) != 0)
 		return fail_error(&error);

@@ -11,6 +11,8 @@
 #include "shm/slots.h"
 #include "wire/message.h"
 
+struct tls_context;
+
 /* What a worker calls that is all there is, see single.h. */
 struct worker_single {
 	void (*on_loop)(uv_loop_t *loop);    /* it is made, and runs next */
@@ -31,6 +33,7 @@ struct worker_birth {
 	const struct worker_single *single; /* NULL where there is a manager */
 	int listeners[WIRE_BIND_MAX];
 	size_t listener_count;
+	struct tls_context *tls; /* or NULL */
 };
 
 /* Runs the worker to its end in a freshly forked process, and exits. */

@@ -29,7 +29,11 @@ local DAY = 86400
 settings.list = {
   { name = "bind", type = "list", default = { "127.0.0.1:8000" }, argument = "ADDRESS", check = bind.check,
     least = 1,
-    help = "where to listen: host:port, :port, [v6]:port, unix:/path, fd:N or fd:NAME; may be repeated" },
+    help = "where to listen: host:port, :port, [v6]:port, unix:/path, fd:N or fd:NAME, tls: before it for "
+      .. "TLS; may be repeated" },
+  { name = "tls_certificate", type = "string", argument = "FILE",
+    help = "PEM, with its chain, for what is bound with tls:" },
+  { name = "tls_key", type = "string", argument = "FILE", help = "PEM, the certificate's key" },
   { name = "workers", type = "workers", default = "auto", least = 1, most = 256,
     help = "worker processes; auto: one for each CPU this process may use" },
   { name = "config", type = "string", argument = "FILE",
@@ -55,6 +59,8 @@ settings.list = {
     help = "for the app to load, and for a worker to be ready" },
   { name = "restart_order", type = "enum", default = "startup_first",
     values = { "startup_first", "shutdown_first" }, help = "which worker of a slot goes first at a reload" },
+  { name = "restart_keep", type = "int", default = 100, least = 0, most = 100,
+    help = "percent of the workers a restart leaves alone meanwhile; 100: one at a time" },
   { name = "restart_delay_min", type = "seconds", default = 0.1, least = 0.001, most = 3600,
     help = "before the first restart of a worker that died young" },
   { name = "restart_delay_max", type = "seconds", default = 30, least = 0.001, most = 3600,

@@ -25,6 +25,12 @@ app:get("/facts", function()
   return { hits = app.shared.hits:add(1), workers = app.config.workers, single = app.config.single_process,
     ran = perigee.process.run({ "echo", "ran" }).stdout }
 end)
+app:get("/manager", function()
+  local ok, message, code = app.m:scale(3)
+  local names = {}
+  for _, process in ipairs(app.m.workers) do names[#names + 1] = process.name .. " " .. process.state end
+  return { ok = ok or false, message = message, code = code, names = names }
+end)
 app:websocket("/feed", function(_, ws)
   ws:subscribe "news"
   app:publish("news", "published")
@@ -66,6 +72,12 @@ describe("--single-process", function()
     end
     assert.same({ "main_process_start", "before_server_start", "after_server_start", "main_process_ready",
       "before_server_stop", "after_server_stop", "main_process_stop" }, order)
+  end)
+
+  it("has no manager, and says so when one is asked for", function()
+    local server = serve()
+    assert.same({ ok = false, message = "there is no manager: the app runs with --single-process",
+      code = "ENOTSUP", names = { "worker-0 ACKED" } }, json.decode(server:get("/manager").body))
   end)
 
   it("says where, and removes its unix socket", function()
