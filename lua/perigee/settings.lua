@@ -71,6 +71,8 @@ settings.list = {
     help = "their group, by name or number; default the user's" },
   { name = "daemon", type = "bool", default = false, early = true,
     help = "go into the background; the command returns when the app serves" },
+  { name = "single_process", type = "bool", default = false, early = true,
+    help = "everything in one process, without a manager: for debuggers and profilers" },
   { name = "pid_file", type = "string", argument = "FILE", early = true,
     help = "where the manager's pid is written" },
   { name = "log_file", type = "string", argument = "FILE", help = "where the log goes; default stderr" },
