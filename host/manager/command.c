@@ -73,7 +73,8 @@ pid_t command_exec(
 		add_words(&text, block, "argv", "") == 0)
 		words = list_words(&text);
 	if (words != NULL)
-		pid = spawn_exec_shepherd(words, control, out, err, error);
+		pid = spawn_exec_shepherd(
+			words, &instance->managed->manager->identity, control, out, err, error);
 	else
 		pid = error_set(error, ENOMEM, "no memory for a command's arguments");
 	free(words);

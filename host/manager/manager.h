@@ -14,16 +14,22 @@
 #include "base/list.h"
 #include "manager/child.h"
 #include "manager/control.h"
+#include "manager/daemon.h"
 #include "manager/generation.h"
 #include "manager/guardian.h"
+#include "manager/identity.h"
 #include "manager/listen.h"
 #include "manager/managed.h"
+#include "manager/notify.h"
+#include "manager/pid_file.h"
 #include "manager/place.h"
 #include "manager/reload.h"
 #include "manager/settings.h"
+#include "manager/signals.h"
 #include "manager/sink.h"
 #include "manager/slot.h"
 #include "shm/slots.h"
+#include "shm/wait.h"
 
 enum manager_phase {
 	MANAGER_STARTING, /* no slot has ever been served */
@@ -32,20 +38,9 @@ enum manager_phase {
 	MANAGER_FORCED    /* a second one, or a start that failed: everything is killed */
 };
 
-enum manager_signal {
-	MANAGER_SIGNAL_TERM,
-	MANAGER_SIGNAL_INT,
-	MANAGER_SIGNAL_HUP,
-	MANAGER_SIGNAL_TTIN,
-	MANAGER_SIGNAL_TTOU,
-	MANAGER_SIGNAL_USR1,
-	MANAGER_SIGNAL_CHLD,
-	MANAGER_SIGNAL_COUNT
-};
-
 struct manager {
 	uv_loop_t loop;
-	uv_signal_t signals[MANAGER_SIGNAL_COUNT];
+	struct signals signals;
 	uv_timer_t tick;    /* once a second: heartbeats */
 	uint64_t last_tick; /* clock_now() of it, to notice that we slept */
 	uint64_t forgiven;  /* heartbeats are taken to be no older than this clock_now() */
@@ -54,15 +49,20 @@ struct manager {
 	int exit_status;  /* what manager_main returns */
 	uint64_t started; /* clock_now() */
 
-	int settings_fd;     /* memfd of what the user gave; every zygote reads it */
-	struct buffer given; /* the same, as read by us: a checked record block */
-	int slots_fd;        /* the slots table's memfd */
-	int feed_fd;         /* the memfd of what workers publish; never mapped here */
-	int bell_fd;         /* its eventfd */
-	int region_fd;       /* the shared objects' memfd; never mapped here */
+	struct identity identity; /* whom the application's processes run as */
+	int settings_fd;          /* memfd of what the user gave; every zygote reads it */
+	struct buffer given;      /* the same, as read by us: a checked record block */
+	int slots_fd;             /* the slots table's memfd */
+	int feed_fd;              /* the memfd of what workers publish; never mapped here */
+	int bell_fd;              /* its eventfd */
+	int bells[SHM_BELLS];     /* the eventfds of shared objects */
+	int region_fd;            /* the shared objects' memfd; never mapped here */
 	struct shm_slots *slots_table;
 	bool seats_taken[SHM_SEATS_MAX];
 
+	struct daemon daemon;
+	struct pid_file pid_file;
+	struct notify notify;
 	struct sink sink;
 	struct guardian guardian;
 	struct listen_set listen;
@@ -89,6 +89,12 @@ struct manager {
 
 /* Writes why on stderr, in full, and ends everything with status 1. */
 void manager_fail(struct manager *manager, const char *text, size_t size);
+
+/* Ends: everything drains. */
+void manager_stop(struct manager *manager);
+
+/* Ends at once, with that status: everything is killed. */
+void manager_force(struct manager *manager, int exit_status);
 
 /* Every slot takes its next step. */
 void manager_reconcile(struct manager *manager);

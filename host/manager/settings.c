@@ -2,6 +2,7 @@
 #include "manager/settings.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "wire/record.h"
@@ -31,6 +32,11 @@ static int read_binds(struct manager_settings *settings, struct slice plan, stru
 	size_t offset = 0;
 
 	while (record_next(plan, &offset, &key, &value)) {
+		unsigned long position =
+			strcmp(key, "tls_bind") == 0 ? strtoul(value, NULL, 10) : 0;
+
+		if (position >= 1 && position <= WIRE_BIND_MAX)
+			settings->is_secure[position - 1] = true;
 		if (strcmp(key, "bind") != 0)
 			continue;
 		if (settings->bind_count == WIRE_BIND_MAX)

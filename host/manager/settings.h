@@ -26,6 +26,7 @@ struct manager_settings {
 	const char *config;               /* path of the config script, "" when there is none */
 	const char *log_file;             /* "" for stderr */
 	const char *binds[WIRE_BIND_MAX]; /* normal form, see listen.h */
+	bool is_secure[WIRE_BIND_MAX];    /* what comes to that address is TLS */
 	size_t bind_count;
 	uint32_t workers;           /* 1 to MANAGER_WORKERS_MAX */
 	uint32_t backlog;           /* connections the kernel may queue per listening socket */

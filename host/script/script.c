@@ -204,6 +204,13 @@ static void timer_on(uv_timer_t *timer)
 	script_leave(script);
 }
 
+void script_shared_changed(struct script *script)
+{
+	script_enter(script);
+	(void)script_call(script, SCRIPT_CHANGED, 0, 0);
+	script_leave(script);
+}
+
 double script_now(void)
 {
 	return (double)uv_hrtime() / 1e6;
@@ -369,6 +376,7 @@ static void open_entry(lua_State *lua, struct script *script)
 		[SCRIPT_ANSWER] = "answer",
 		[SCRIPT_TICK] = "tick",
 		[SCRIPT_READY] = "ready",
+		[SCRIPT_CHANGED] = "changed",
 		[SCRIPT_LEAKS] = "leaks",
 		[SCRIPT_TRACE] = "trace",
 	};

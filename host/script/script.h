@@ -70,6 +70,9 @@ typedef int script_publish_function(
 /* Sets that; without it app:publish says that it is too early. */
 void script_set_publish(struct script *script, script_publish_function *publish, void *context);
 
+/* Shared objects that somebody in this process waits for may have changed: they are tried again. */
+void script_shared_changed(struct script *script);
+
 /* How a process asks its manager. Returns 0 when the request is on its way, else -1; called out of
  * Lua, so it must not enter it. */
 typedef int script_request_function(void *context, int32_t id, struct slice block);

@@ -12,13 +12,22 @@
 /* A cell of 8 bytes in the region; its kind says how they are read. */
 struct shm_value;
 
-/* All are atomic, sequentially consistent, and never wait. */
+/* All are atomic, sequentially consistent, and never wait. add, max and min return the new number;
+ * exchange and cas the old one, which is `expected` when cas has changed it. */
 int64_t shm_value_get_int64(const struct shm_value *value);
 void shm_value_set_int64(struct shm_value *value, int64_t number);
-int64_t shm_value_add_int64(struct shm_value *value, int64_t number); /* returns the new number */
+int64_t shm_value_add_int64(struct shm_value *value, int64_t number);
+int64_t shm_value_exchange_int64(struct shm_value *value, int64_t number);
+int64_t shm_value_cas_int64(struct shm_value *value, int64_t expected, int64_t number);
+int64_t shm_value_max_int64(struct shm_value *value, int64_t number);
+int64_t shm_value_min_int64(struct shm_value *value, int64_t number);
 double shm_value_get_double(const struct shm_value *value);
 void shm_value_set_double(struct shm_value *value, double number);
-double shm_value_add_double(struct shm_value *value, double number); /* returns the new number */
+double shm_value_add_double(struct shm_value *value, double number);
+double shm_value_exchange_double(struct shm_value *value, double number);
+double shm_value_cas_double(struct shm_value *value, double expected, double number);
+double shm_value_max_double(struct shm_value *value, double number);
+double shm_value_min_double(struct shm_value *value, double number);
 
 /*
  * The value called `name` (1 to 63 bytes, no NUL) of `kind` ("int64", "double", "bool"), made and
@@ -30,6 +39,28 @@ struct shm_value *shm_value_open(const char *name, const char *kind, int64_t ini
 /* Makes the region at least `size` bytes, before the first object is opened by this process.
  * Returns 0, or -1; shm_last_error then says why. */
 int shm_region_reserve(uint64_t size);
+
+/* A region that only this process has, if it has none: for `perigee check`. Returns 0, or -1;
+ * shm_last_error then says why. */
+int shm_region_private(void);
+
+/* How full the region is, and how many objects it has. Returns 0, or -1; shm_last_error. */
+struct shm_region_stat {
+	uint64_t size; /* bytes */
+	uint64_t used; /* bytes, the directory included */
+	uint32_t objects;
+};
+int shm_region_stat(struct shm_region_stat *stat);
+
+/* Object number `index` of the directory; its texts last as long as the region. Returns 0, or -1
+ * when there is none. shm_region_stat must have succeeded in this process before. */
+struct shm_region_object {
+	const char *name;
+	const char *kind;
+	const char *shape;
+	uint64_t size; /* bytes */
+};
+int shm_region_object(uint32_t index, struct shm_region_object *object);
 
 /* Takes the lease `name` if no process has it. Returns 1 (also when it is ours already), 0 when
  * another process has it, -1 when it cannot be had; shm_last_error then says why. Never waits. */

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "http/server.h"
+#include "shm/wait.h"
 #include "wire/role.h"
 #include "worker/lifeline.h"
 #include "worker/worker_feed.h"
@@ -25,6 +26,7 @@ struct worker {
 	struct worker_settings settings;
 	struct http_server *server;
 	struct worker_feed feed;
+	struct bell bell; /* of the shared objects that somebody waits for */
 	struct lifeline lifeline;
 	uv_timer_t heartbeat;
 	uv_signal_t terminate; /* SIGTERM to this worker alone */
@@ -49,6 +51,8 @@ static void tell(struct worker *worker, enum wire_type type, struct slice text)
 
 _Noreturn static void fail_start(struct worker *worker, struct slice why)
 {
+	if (worker->birth->single != NULL)
+		worker->birth->single->on_failed(why);
 	tell(worker, WIRE_START_FAILED, why);
 	lifeline_leave(EXIT_FAILURE);
 }
@@ -125,10 +129,13 @@ static void log_failed_hook(struct slice text)
 
 static void on_stopped(void *context, bool ok, struct slice text)
 {
-	(void)context;
+	const struct worker *worker = context;
+
 	if (!ok)
 		log_failed_hook(text);
-	lifeline_leave(EXIT_SUCCESS);
+	if (worker->birth->single == NULL)
+		lifeline_leave(EXIT_SUCCESS);
+	worker->birth->single->on_stopped();
 }
 
 static void on_told(void *context, bool ok, struct slice text)
@@ -246,6 +253,30 @@ static void on_terminate(uv_signal_t *handle, int number)
 	tell(handle->data, WIRE_LEAVING, SLICE(""));
 }
 
+static void on_bell(void *context)
+{
+	script_shared_changed(((struct worker *)context)->script);
+}
+
+static int listen_to_bell(struct worker *worker, struct error *error)
+{
+	int fd = shm_bells_listen(error);
+
+	return fd < 0 ? -1 : bell_watch(&worker->bell, &worker->loop, fd, on_bell, worker, error);
+}
+
+static int open_feed(struct worker *worker, struct http_counters *counters, struct error *error)
+{
+	const struct worker_birth *birth = worker->birth;
+	const struct worker_feed_place place = {.feed = birth->feed,
+		.bell = birth->bell,
+		.seat = birth->seat_number,
+		.limit = worker->settings.publish_limit};
+
+	return worker_feed_open(
+		&worker->feed, &worker->loop, worker->server, counters, &place, error);
+}
+
 /* before_server_start is done: accept, and say so. */
 static void on_may_serve(void *context, bool ok, struct slice text)
 {
@@ -255,7 +286,10 @@ static void on_may_serve(void *context, bool ok, struct slice text)
 	if (!ok)
 		fail_start(worker, text);
 	for (size_t i = 0; i < worker->birth->listener_count; i++) {
-		if (http_server_listen(worker->server, worker->birth->listeners[i], &error) != 0)
+		struct tls_context *tls = worker->settings.is_secure[i] ? worker->birth->tls : NULL;
+
+		if (http_server_listen(worker->server, worker->birth->listeners[i], tls, &error) !=
+			0)
 			fail_start_error(worker, &error);
 	}
 	shm_seat_beat(worker->birth->seat, clock_now());
@@ -307,11 +341,12 @@ _Noreturn void worker_main(struct script *script, const struct worker_birth *bir
 	if (worker_settings_read(&worker.settings, birth->plan, &error) != 0 ||
 		http_server_new(&worker.server, &worker.loop, &worker.settings.http, &handler,
 			&worker, counters, &error) != 0 ||
-		worker_feed_open(&worker.feed, &worker.loop, worker.server, counters,
-			birth->seat_number, worker.settings.publish_limit, &error) != 0)
+		open_feed(&worker, counters, &error) != 0 || listen_to_bell(&worker, &error) != 0)
 		fail_start_error(&worker, &error);
 	script_set_publish(script, worker_feed_publish, &worker.feed);
 	open_handles(&worker);
+	if (birth->single != NULL)
+		birth->single->on_loop(&worker.loop);
 	script_start(script, "perigee.worker", "before_start", describe(&worker, &block),
 		on_may_serve, &worker);
 	buffer_free(&block);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/slice.h"
 #include "http/server.h"
+#include "worker/bell.h"
 
 struct shm_feed;
 
@@ -18,13 +19,21 @@ struct worker_feed {
 	struct http_server *server;
 	struct http_counters *counters;
 	uint64_t limit; /* bytes of a topic and its message: publish_limit */
-	uv_poll_t poll; /* of an epoll that watches the bell */
-	uint64_t lost;  /* messages that are in the log already */
+	struct bell bell;
+	uint64_t lost; /* messages that are in the log already */
 };
 
-/* Joins the feed that the process was given, as `seat`. Returns 0, or -1 with *error. */
+/* The feed that a worker is given, and how it takes part. */
+struct worker_feed_place {
+	int feed; /* memfd and eventfd; they stay the caller's */
+	int bell;
+	unsigned seat;
+	uint64_t limit; /* setting publish_limit */
+};
+
+/* Joins it. Returns 0, or -1 with *error. */
 int worker_feed_open(struct worker_feed *worker_feed, uv_loop_t *loop, struct http_server *server,
-	struct http_counters *counters, unsigned seat, uint64_t limit, struct error *error);
+	struct http_counters *counters, const struct worker_feed_place *place, struct error *error);
 
 /*
  * Publishes; a script_publish_function, whose context is the worker_feed. Returns HTTP_OK,

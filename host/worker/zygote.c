@@ -13,12 +13,15 @@
 #include "script/script.h"
 #include "shm/region.h"
 #include "shm/slots.h"
+#include "shm/wait.h"
 #include "wire/message.h"
 #include "wire/record.h"
 #include "wire/role.h"
+#include "worker/load.h"
 #include "worker/managed.h"
 #include "worker/title.h"
 #include "worker/worker.h"
+#include "worker/worker_settings.h"
 #include "worker/zygote_fork.h"
 #include "worker/zygote_orders.h"
 
@@ -27,7 +30,8 @@ struct zygote {
 	struct script *script;
 	uv_loop_t loop;
 	struct shm_slots *slots;
-	struct buffer plan; /* every setting, resolved; children read it */
+	struct tls_context *tls; /* its workers', or NULL */
+	struct buffer plan;      /* every setting, resolved; children read it */
 	struct zygote_orders orders;
 };
 
@@ -64,6 +68,7 @@ static int set_up(struct zygote *zygote, struct error *error)
 	for (int fd = WIRE_FD_SETTINGS; fd < WIRE_FD_END; fd++)
 		(void)fd_set_cloexec(fd, 1);
 	shm_region_use(WIRE_FD_REGION);
+	shm_bells_use(WIRE_FD_BELLS);
 	zygote->slots = shm_slots_map(WIRE_FD_SLOTS, error);
 	if (zygote->slots == NULL)
 		return -1;
@@ -81,19 +86,12 @@ static int set_up(struct zygote *zygote, struct error *error)
 /* Runs the user's files and the main_process_start listeners. Returns 0, or what to exit with. */
 static int load(struct zygote *zygote)
 {
-	struct buffer settings = {0};
 	struct error error;
-	int result;
 
-	if (record_load(&settings, WIRE_FD_SETTINGS, &error) != 0)
-		return fail_load_error(&error);
-	result = script_run(zygote->script, "perigee.boot", "load",
-		(struct slice){settings.data, settings.size}, 0, &zygote->plan);
-	buffer_free(&settings);
-	if (result != 0)
+	if (load_application(zygote->script, WIRE_FD_SETTINGS, &zygote->plan) != 0)
 		return fail_load(zygote->plan.data, zygote->plan.size);
-	if (script_check_loop(zygote->script, &error) != 0 ||
-		record_check((struct slice){zygote->plan.data, zygote->plan.size}, &error) != 0)
+	if (worker_settings_tls(&zygote->tls, (struct slice){zygote->plan.data, zygote->plan.size},
+		    &error) != 0)
 		return fail_load_error(&error);
 	tell(WIRE_PLAN, 0, 0, 0, (struct slice){zygote->plan.data, zygote->plan.size});
 	return 0;
@@ -159,6 +157,9 @@ _Noreturn static void become_worker(
 		.seat_number = (unsigned)order->number,
 		.plan = {zygote->plan.data, zygote->plan.size},
 		.control = fds->control,
+		.feed = WIRE_FD_FEED,
+		.bell = WIRE_FD_BELL,
+		.tls = zygote->tls,
 		.listener_count = fds->listener_count};
 	memcpy(birth.listeners, fds->listeners, sizeof birth.listeners);
 	worker_main(zygote->script, &birth);

@@ -56,6 +56,7 @@ function entry.open(address, release)
     answer = function(id, block) require("perigee.control").answer(id, block) end,
     tick = scheduler.tick,
     ready = scheduler.ready,
+    changed = function() require("perigee.waiting").changed() end,
     leaks = handles.leaks,
     trace = function(value) return traceback.text(traceback.handler(value)) end,
   }

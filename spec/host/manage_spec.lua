@@ -354,7 +354,7 @@ app.manager:manage("script", { "sh", "-c", "echo $COLOR $HOME-; pwd; ulimit -n; 
   end)
 
   it("runs as another user", function()
-    if uv.getuid() ~= 0 then return pending "needs root" end
+    if not host.may_run_as "nobody" then return pending "needs root, and a binary others may run" end
     local server = serve [[
 app.manager:manage("other", { "sh", "-c", "id -un; id -gn; sleep 1000" }, { user = "nobody" })
 app.manager:manage("fn", function() note("uid", require "luv".getuid() ~= 0) perigee.sleep(1000) end,
@@ -364,6 +364,20 @@ app.manager:manage("nobody-there", { "true" }, { user = "no-such-user", restart 
     expect_all(server, 0, { " other | nobody$", " other | nogroup$", "NOTE\tuid\ttrue" })
     local row = wait_state(server, "nobody-there", "FAILED")
     assert.truthy(row.last_error:find("there is no user 'no-such-user'", 1, true), row.last_error)
+  end)
+
+  it("is the user that the app is, and cannot be more", function()
+    if not host.may_run_as "nobody" then return pending "needs root, and a binary others may run" end
+    local server = serve([[
+app.manager:manage("same", { "sh", "-c", "id -un; sleep 1000" })
+app.manager:manage("more", { "id", "-un" }, { user = "root", restart = "never" })
+app.manager:manage("fn", function() end, { user = "root", restart = "never" })
+]], { flags = { "--user", "nobody" }, open = true })
+    expect_all(server, 0, { " same | nobody$" })
+    for _, name in ipairs { "more", "fn" } do
+      local row = wait_state(server, name, "FAILED")
+      assert.truthy(row.last_error:find("cannot become the user 'root'", 1, true), row.last_error)
+    end
   end)
 
   it("is stopped by its signal, with all that it started", function()
@@ -501,6 +515,15 @@ app.manager:manage("from-config", { "sleep", "1000" })
     server:expect "NOTE\tagain\tnil\tthere is a process 'from%-config' already\tEEXIST"
     wait_state(server, "at-ready", "ACKED")
     wait_state(server, "from-config", "ACKED")
+  end)
+
+  it("needs a manager", function()
+    local address = "127.0.0.1:" .. host.free_port()
+    local run = host.run({ "serve", "app.lua", "--single-process", "--bind", address },
+      { app = make 'app.manager:manage("mailer", { "true" })' })
+    assert.equal(1, run.status)
+    local problem = "app.lua:%d+: with single_process there is no manager to look after the process 'mailer'"
+    assert.truthy(run.stderr[1]:find(problem), run.stderr[1])
   end)
 
   it("names the line of what is wrong, also in perigee check", function()

@@ -45,6 +45,7 @@ int wire_receive(int socket, struct wire_message *message, struct buffer *body, 
 int shm_region_create(uint64_t size, struct error *error);
 void shm_region_use(int fd);
 int shm_region_reserve(uint64_t size);
+int shm_region_private(void);
 struct shm_value;
 struct shm_value *shm_value_open(const char *name, const char *kind, int64_t initial, int create);
 int64_t shm_value_get_int64(const struct shm_value *value);
@@ -54,6 +55,7 @@ double shm_value_get_double(const struct shm_value *value);
 double shm_value_add_double(struct shm_value *value, double number);
 const char *shm_last_error(void);
 
+int getpid(void);
 struct shm_process {
   char name[64]; char role[16]; char last_error[256]; uint64_t number; int64_t start_at; int64_t restart_at;
   int32_t pid; uint32_t generation; uint32_t starts; uint32_t state; uint32_t server; uint32_t serving;
