@@ -14,8 +14,8 @@ enum wire_role {
 	WIRE_ROLE_ZYGOTE,   /* exec'd by the manager, one per generation */
 	WIRE_ROLE_WORKER,   /* forked by a zygote */
 	WIRE_ROLE_SHEPHERD, /* exec'd by a worker or the manager, one for each command */
-	WIRE_ROLE_MANAGED,  /* forked by a zygote: a Lua function of the app's in its own process */
 	WIRE_ROLE_SINGLE,   /* exec'd by the command: the whole application, without a manager */
+	WIRE_ROLE_MANAGED,  /* forked by a zygote: a Lua function of the app's in its own process */
 	WIRE_ROLE_COUNT
 };
 

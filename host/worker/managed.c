@@ -14,12 +14,14 @@
 #include "base/confine.h"
 #include "base/fd.h"
 #include "wire/record.h"
+#include "worker/bell.h"
 #include "worker/lifeline.h"
 
 struct managed_process {
 	struct script *script;
 	uv_loop_t loop;
 	struct lifeline lifeline;
+	struct bell bell; /* of the shared objects that somebody waits for */
 	uv_signal_t terminate;
 	bool stopping;
 };
@@ -140,7 +142,8 @@ _Noreturn void managed_main(struct script *script, const struct managed_birth *b
 	CHECK(uv_signal_init(&process.loop, &process.terminate) == 0);
 	process.terminate.data = &process;
 	(void)uv_signal_start(&process.terminate, on_terminate, SIGTERM);
-	if (confine(birth->terms, &error) != 0)
+	if (bell_watch_shared(&process.bell, &process.loop, script, &error) != 0 ||
+		confine(birth->terms, &error) != 0)
 		fail(&process, (struct slice){error.text, strlen(error.text)});
 	if (notify == NULL || strcmp(notify, "0") == 0)
 		lifeline_tell(&process.lifeline, WIRE_READY, SLICE(""));
