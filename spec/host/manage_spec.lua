@@ -252,6 +252,36 @@ app.manager:manage("lazy", function(process) note "wakes" process:wait() end,
     assert.equal(2, row_of(server, "lazy").starts)
   end)
 
+  it("with several processes is restarted one after the other, and not on when one cannot start", function()
+    local server = serve [[
+app:main_process_start(function(app)
+  app.shared.n = perigee.shared.value("n", "int64")
+end)
+app.manager:manage("many", function(process)
+  if exists "broken" then error "it is broken" end
+  if app.shared.n:add(1) < 3 and exists "watch" then note "fewer" end
+  while exists "slow" do perigee.sleep(0.01) end
+  process:ready()
+  process:wait()
+  app.shared.n:add(-1)
+end, { workers = 3, transient = true, notify = true, restart = "never" })
+]]
+    for i = 0, 2 do wait_state(server, "many-" .. i, "ACKED") end
+    host.write_file(server.dir .. "/watch", "")
+    is_true(server:get("/restart?name=many").body)
+    for i = 0, 2 do assert.equal(2, row_of(server, "many-" .. i).starts) end
+    assert.equal(0, #server:matching "NOTE\tfewer")
+    host.write_file(server.dir .. "/broken", "")
+    local body = server:get("/restart?name=many").body
+    assert.truthy(body:find "nil failed|many%-%d gen 1 pid %d+ failed to start", body)
+    local states = {}
+    for i = 0, 2 do
+      local state = row_of(server, "many-" .. i).state
+      states[state] = (states[state] or 0) + 1
+    end
+    assert.same({ ACKED = 2, FAILED = 1 }, states)
+  end)
+
   it("can ask for its own restart and stop, and has its answer", function()
     local server = serve [[
 app.manager:manage("self", function(process)
@@ -465,12 +495,16 @@ return {
     assert.truthy(server:get("/manage?name=brief").body:find "EEXIST")
   end)
 
-  it("keeps what it started over a reload", function()
+  it("keeps what it started, and what was stopped, over a reload", function()
     local server = serve(more)
     server:get "/manage?name=stays"
+    server:get "/manage?name=stopped&tracked=1"
+    is_true(server:get("/stop?name=stopped").body)
+    assert.equal("COMPLETED", row_of(server, "stopped").state)
     local row = row_of(server, "stays")
     assert.truthy(server:get("/reload").body:find "^true")
     assert.equal(row.pid, row_of(server, "stays").pid)
+    assert.equal("COMPLETED", row_of(server, "stopped").state)
   end)
 
   it("raises at the caller's line for what is wrong", function()
