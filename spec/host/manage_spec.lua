@@ -5,6 +5,7 @@ local host = require "spec.support.host"
 local json = require "perigee.json"
 local uv = require "luv"
 local wait = require "spec.support.wait"
+local websocket = require "spec.support.websocket"
 
 local base = [[
 local perigee = require "perigee"
@@ -125,6 +126,34 @@ app:get("/n", function() return tostring(app.shared.n:get()) end)
     assert.same({ "managed", "ACKED", false, 1, 1, "green" },
       { row.role, row.state, row.server, row.starts, row.generation, row.color })
     assert.equal(server.pid, tonumber(host.read_file("/proc/" .. row.pid .. "/stat"):match "%) %a (%d+)"))
+  end)
+
+  it("waits for shared objects, and publishes to the workers' WebSockets", function()
+    local server = serve [[
+app:main_process_start(function(app) app.shared.go = perigee.shared.event "go" end)
+app.manager:manage("feeder", function()
+  for round = 1, 3 do
+    app.shared.go:wait()
+    app.shared.go:clear()
+    note("published", app:publish("news", "round " .. round))
+  end
+  note("bad", pcall(app.publish, app, "news", "\255"))
+end)
+app:websocket("/news", function(_, ws)
+  ws:subscribe "news"
+  ws:send "here"
+  for message in ws:messages() do ws:send(message) end
+end)
+app:get("/go", function() app.shared.go:set() return "gone" end)
+]]
+    local ws = websocket.open(server.target, "/news")
+    assert.equal("here", ws:message().payload)
+    for round = 1, 3 do
+      server:get "/go"
+      assert.equal("round " .. round, ws:message().payload)
+    end
+    server:expect "NOTE\tbad\tfalse\tapp.lua:%d+: app:publish: a text must be UTF%-8"
+    ws:close()
   end)
 
   it("is told to stop, by name, by a restart and when the host stops, and has time for it", function()
@@ -517,10 +546,12 @@ app.manager:register("resize", function() end)
 app:get("/try", function()
   return try("a", function() end) .. try("a", "resise") .. try("a b", { "true" }) .. try("a", {})
     .. try("all", { "true" }) .. try("a", { "true" }, { transiant = true })
+    .. try("a", { "true", ("x"):rep(70000) })
     .. try("a", { "true" }, { stop_signal = "NOPE" }) .. try("a", { "true" }, { rlimits = { nofiles = 1 } })
 end)
 ]]
     local body = server:get("/try").body
+    assert.truthy(body:find("true nil\n", 1, true), body) -- and, behind it, how many bytes there may be
     for _, text in ipairs {
       "a function made here is in no other process",
       "no function is registered as 'resise'; did you mean 'resize'?",
