@@ -212,11 +212,28 @@ static void set_heir(struct worker *worker, int heir)
 	http_server_set_heir(worker->server, heir);
 }
 
+/* The word to accept has come. What has connected by now waits in the sockets. */
+static void serve(struct worker *worker)
+{
+	struct error error;
+
+	for (size_t i = 0; i < worker->birth->listener_count; i++) {
+		struct tls_context *tls = worker->settings.is_secure[i] ? worker->birth->tls : NULL;
+
+		if (http_server_listen(worker->server, worker->birth->listeners[i], tls, &error) !=
+			0)
+			fail_start_error(worker, &error);
+	}
+}
+
 static void on_message(void *context, const struct wire_message *message, int fd)
 {
 	struct worker *worker = context;
 
 	switch ((enum wire_type)message->type) {
+	case WIRE_SERVE:
+		serve(worker);
+		break;
 	case WIRE_DRAIN:
 		begin_drain(worker, drain_kind(message->number), fd);
 		break;
@@ -264,21 +281,13 @@ static int open_feed(struct worker *worker, struct http_counters *counters, stru
 		&worker->feed, &worker->loop, worker->server, counters, &place, error);
 }
 
-/* before_server_start is done: accept, and say so. */
+/* before_server_start is done. */
 static void on_may_serve(void *context, bool ok, struct slice text)
 {
 	struct worker *worker = context;
-	struct error error;
 
 	if (!ok)
 		fail_start(worker, text);
-	for (size_t i = 0; i < worker->birth->listener_count; i++) {
-		struct tls_context *tls = worker->settings.is_secure[i] ? worker->birth->tls : NULL;
-
-		if (http_server_listen(worker->server, worker->birth->listeners[i], tls, &error) !=
-			0)
-			fail_start_error(worker, &error);
-	}
 	shm_seat_beat(worker->birth->seat, clock_now());
 	/* Before it is said: main_process_ready comes after what a hook does without waiting. */
 	script_start(worker->script, "perigee.worker", "after_start", SLICE(""), on_told, worker);
