@@ -45,8 +45,8 @@ static const char *check_heap(struct shm_queue *queue, uint64_t *cells)
 		const struct shm_cell *message = shm_store_cell(queue, queue->heap[i]);
 
 		*cells += shm_store_cells(message->size);
-		if (i > 0 && shm_store_cell(queue, queue->heap[(i - 1) / 2])->serial >=
-				message->serial)
+		if (i > 0 &&
+			shm_store_cell(queue, queue->heap[(i - 1) / 2])->serial >= message->serial)
 			return "the heap is none";
 		if (queue->first != 0 &&
 			shm_store_cell(queue, queue->first)->serial <= message->serial)
@@ -91,8 +91,8 @@ static const char *check_free(struct shm_queue *queue, uint64_t cells)
 	if (count + cells != queue->fresh)
 		return "cells are lost, or belong to two";
 	return queue->put == queue->done + queue->listed + queue->again + queue->taken
-		? NULL
-		: "messages are lost";
+		       ? NULL
+		       : "messages are lost";
 }
 
 /* NULL, or what is wrong. */

@@ -21,7 +21,8 @@ int shm_queue_nack(struct shm_queue *queue, uint64_t id, uint64_t serial);
 void shm_queue_close(struct shm_queue *queue);
 uint64_t shm_queue_size(struct shm_queue *queue);
 struct shm_queue_stat {
-  uint64_t ready; uint64_t taken; uint64_t put; uint64_t done; uint64_t returned; uint64_t used; uint64_t size;
+  uint64_t ready; uint64_t taken; uint64_t put; uint64_t done; uint64_t returned; uint64_t used;
+  uint64_t size;
   uint64_t closed; uint64_t undone; uint32_t getters; uint32_t putters;
 };
 void shm_queue_stat(struct shm_queue *queue, struct shm_queue_stat *stat);
