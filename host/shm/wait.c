@@ -1,9 +1,4 @@
 /* Waiting: see wait.h. The manager makes the bells; processes that run Lua ring and listen. */
-/* Before anything that includes it. */
-#pragma GCC visibility push(default)
-#include "shm/wait_abi.h"
-#pragma GCC visibility pop
-
 #include "shm/wait.h"
 
 #include <fcntl.h>
@@ -121,6 +116,12 @@ void shm_waiters_leave(struct shm_waiters *waiters)
 int shm_bells_listening(void)
 {
 	return bells.listening >= 0;
+}
+
+void shm_bells_ring(uint64_t member)
+{
+	if (member != 0)
+		ring(shm_member_index(member) % SHM_BELLS);
 }
 
 /* The first of `set`, not empty, that comes after `last`. */
