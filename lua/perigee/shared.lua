@@ -32,6 +32,15 @@ function shared.queue(name, options)
   return require("perigee.shared.queue").new(name, options)
 end
 
+--- A stream of bytes from one process to another: the first to write is its writer, the first to read its
+--- reader, until they close it or end. Does not yield; raises at the caller's place.
+---@param name string 1 to 63 bytes
+---@param options { size: number }|nil bytes that may be written before they are read; default 65536
+---@return perigee.SharedPipe # with write, read, close, stat
+function shared.pipe(name, options)
+  return require("perigee.shared.pipe").new(name, options)
+end
+
 --- Numbers or booleans by index, from 1. Does not yield; raises at the caller's place.
 ---@param name string 1 to 63 bytes
 ---@param kind "int64"|"double"|"int32"|"uint8"|"bool"|nil nil: of one that exists
