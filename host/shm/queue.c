@@ -172,6 +172,7 @@ static int put_some(struct shm_queue *queue, const char *const *texts, const uin
 	bool closed;
 	bool more;
 
+	shm_store_prepare(queue, sizes[0]);
 	shm_guard_enter(&queue->guard, "queue.put");
 	closed = queue->closed != 0;
 	if (!closed)
