@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "http/file_abi.h"
 #include "http/websocket_abi.h"
+#include "shm/activity_abi.h"
 #include "shm/shm_abi.h"
 
 /*
@@ -62,6 +63,8 @@ const void *const script_ffi_functions[] = {
 	(const void *)shm_lease_release,
 	(const void *)shm_region_reserve,
 	(const void *)shm_last_error,
+	(const void *)shm_activity_requests,
+	(const void *)shm_activity_stall,
 	(const void *)script_timer_set,
 	(const void *)script_now,
 	(const void *)script_publish,
