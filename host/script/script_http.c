@@ -67,6 +67,7 @@ const void *const script_ffi_functions[] = {
 	(const void *)shm_activity_stall,
 	(const void *)script_timer_set,
 	(const void *)script_now,
+	(const void *)script_trace_note,
 	(const void *)script_publish,
 };
 
@@ -180,6 +181,7 @@ static void request_serve(struct script *script, struct http_request *request)
 	slot = script->state.idle[--script->state.idle_count];
 	thread = script->threads[slot].lua;
 	script->state.current = request;
+	script->state.serving = serial;
 	/* A new coroutine has its body and the slot number on its stack, another has nothing. */
 	status = lua_resume(thread, lua_gettop(thread) == 0 ? 0 : 1);
 	if (status == 0 || status == LUA_YIELD)

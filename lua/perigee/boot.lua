@@ -17,6 +17,7 @@ local scope = require "perigee.scope"
 local settings = require "perigee.settings"
 local strict = require "perigee.strict"
 local traceback = require "perigee.traceback"
+local traces = require "perigee.traces"
 
 local boot = {
   ---@type perigee.App|nil the app of this process
@@ -184,6 +185,7 @@ function boot.load(block)
   local given, path = read_given(block)
   phase.current = "load"
   handles.watch()
+  traces.watch()
   local app = boot.evaluate(given, path)
   boot.app = app
   reserve_shared(given.values.shared_memory)
