@@ -72,6 +72,7 @@ struct child {
 	int spare; /* keeps a number free for pidfd, which must be had when its time comes; or -1 */
 	int control;           /* our end of its channel; -1 when closed */
 	siginfo_t status;      /* how it ended, once it is gone */
+	bool explained;        /* the log says where it was stuck */
 	bool oom;              /* the kernel killed something for memory at that time */
 	struct buffer refusal; /* its own words on why it cannot start */
 
@@ -107,8 +108,8 @@ void child_on_refused(struct child *child, const char *text, size_t size);
  */
 void child_drain(struct child *child, enum wire_drain how, int heir);
 
-/* Its heartbeat is too old. */
-void child_on_stuck(struct child *child);
+/* It is stuck: its watchdog says so, and where (logged); or, with size 0, both are silent. */
+void child_on_stuck(struct child *child, const char *where, size_t size);
 
 /* SIGKILL for its group. `fate` tells why, unless something did before. */
 void child_kill(struct child *child, enum child_fate fate);

@@ -305,6 +305,9 @@ static void on_worker_message(
 	case WIRE_LEAVING:
 		slot_on_leaving(&manager->slots[worker->slot], worker);
 		break;
+	case WIRE_STUCK:
+		child_on_stuck(worker, manager->body.data, manager->body.size);
+		break;
 	case WIRE_HEIR_LOST:
 		slot_find_heir(manager, worker);
 		break;
@@ -357,11 +360,14 @@ static void check_heartbeat(struct manager *manager, struct child *child, uint64
 
 	if (child->role != WIRE_ROLE_WORKER || child->state != CHILD_READY || limit == 0)
 		return;
+	/* Whether its loop comes round is for its own watchdog to say, while there is one. */
 	beat = shm_seat_last_beat(child->beats);
+	if (beat < shm_seat_last_watch(child->beats))
+		beat = shm_seat_last_watch(child->beats);
 	if (beat < manager->forgiven)
 		beat = manager->forgiven;
 	if (now > beat && now - beat > limit)
-		child_on_stuck(child);
+		child_on_stuck(child, NULL, 0);
 }
 
 static void on_tick(uv_timer_t *timer)

@@ -14,6 +14,8 @@
 #include "http/server.h"
 #include "shm/wait.h"
 #include "wire/role.h"
+#include "worker/activity.h"
+#include "worker/watchdog.h"
 #include "worker/worker_feed.h"
 #include "worker/worker_settings.h"
 
@@ -27,6 +29,7 @@ struct worker {
 	struct worker_settings settings;
 	struct http_server *server;
 	struct worker_feed feed;
+	struct activity activity;
 	struct bell bell; /* of the shared objects that somebody waits for */
 	uv_poll_t control_poll;
 	uv_timer_t heartbeat;
@@ -301,6 +304,19 @@ static int listen_to_bell(struct worker *worker, struct error *error)
 	return fd < 0 ? -1 : bell_watch(&worker->bell, &worker->loop, fd, on_bell, worker, error);
 }
 
+static int start_watchdog(struct worker *worker, struct error *error)
+{
+	const struct watchdog_setup setup = {.script = worker->script,
+		.server = worker->server,
+		.seat = worker->birth->seat,
+		.place = shm_activity_of(worker->birth->seat_number),
+		.control = worker->birth->control,
+		.worker_timeout = worker->settings.worker_timeout,
+		.slow_callback = worker->settings.slow_callback};
+
+	return watchdog_start(&setup, error);
+}
+
 /* before_server_start is done: accept, and say so. */
 static void on_may_serve(void *context, bool ok, struct slice text)
 {
@@ -314,6 +330,8 @@ static void on_may_serve(void *context, bool ok, struct slice text)
 			fail_start_error(worker, &error);
 	}
 	shm_seat_beat(worker->birth->seat, clock_now());
+	if (start_watchdog(worker, &error) != 0)
+		fail_start_error(worker, &error);
 	/* Before it is said: main_process_ready comes after what a hook does without waiting. */
 	script_start(worker->script, "perigee.worker", "after_start", SLICE(""), on_told, worker);
 	tell(worker, WIRE_READY, SLICE(""));
@@ -370,6 +388,8 @@ _Noreturn void worker_main(struct script *script, const struct worker_birth *bir
 		listen_to_bell(&worker, &error) != 0)
 		fail_start_error(&worker, &error);
 	script_set_publish(script, worker_feed_publish, &worker.feed);
+	activity_start(
+		&worker.activity, &worker.loop, worker.server, shm_activity_of(birth->seat_number));
 	open_handles(&worker);
 	script_start(script, "perigee.worker", "before_start", describe(&worker, &block),
 		on_may_serve, &worker);

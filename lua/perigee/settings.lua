@@ -50,6 +50,8 @@ settings.list = {
     help = "for requests in flight when a worker stops" },
   { name = "worker_timeout", type = "seconds", default = 30, least = 1, most = DAY,
     help = "without a heartbeat, until a worker counts as stuck" },
+  { name = "slow_callback", type = "seconds", default = 0.1, least = 0, most = DAY,
+    help = "in development: what keeps the loop for longer is named; 0: never" },
   { name = "start_timeout", type = "seconds", default = 30, least = 0.1, most = DAY,
     help = "for the app to load, and for a worker to be ready" },
   { name = "restart_order", type = "enum", default = "startup_first",
