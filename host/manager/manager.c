@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "manager/main.h"
+#include "manager/recycle.h"
 #include "manager/spawn.h"
 #include "shm/feed.h"
 #include "shm/region.h"
@@ -208,6 +209,7 @@ void manager_on_child_gone(struct manager *manager, struct child *child)
 	reload_on_gone(&manager->reload, child);
 	if (child->role == WIRE_ROLE_WORKER)
 		slot_reconcile(&manager->slots[child->slot]);
+	recycle_go_on(manager);
 	release_sockets(manager);
 	generation_sweep(manager);
 	end_if_alone(manager);
@@ -233,6 +235,7 @@ void manager_on_child_ready(struct manager *manager, struct child *child)
 		return;
 	}
 	slot_on_ready(&manager->slots[child->slot], child);
+	recycle_go_on(manager);
 	if (manager->phase == MANAGER_STARTING && child->state == CHILD_READY) {
 		manager->phase = MANAGER_SERVING;
 		manager->served = true;
@@ -303,7 +306,10 @@ static void on_worker_message(
 		child_on_refused(worker, manager->body.data, manager->body.size);
 		break;
 	case WIRE_LEAVING:
-		slot_on_leaving(&manager->slots[worker->slot], worker);
+		if (manager->body.size != 0)
+			recycle_on_used_up(manager, worker, manager->body.data, manager->body.size);
+		else
+			slot_on_leaving(&manager->slots[worker->slot], worker);
 		break;
 	case WIRE_STUCK:
 		child_on_stuck(worker, manager->body.data, manager->body.size);

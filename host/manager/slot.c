@@ -134,6 +134,7 @@ static void reconcile_unwanted(struct slot *slot)
 	if (slot->serving != NULL)
 		drain(slot, slot->serving);
 	slot->serving = NULL;
+	slot->used_up = false;
 	slot_forget_failures(slot);
 }
 
@@ -158,7 +159,7 @@ void slot_reconcile(struct slot *slot)
 		if (!target->settings.startup_first) {
 			drain(slot, slot->serving);
 			slot->serving = NULL;
-			slot->replace = false;
+			slot->replace = slot->used_up = false;
 		}
 	}
 	if (!target->settings.startup_first && has_leaver(slot))
@@ -179,7 +180,7 @@ void slot_on_ready(struct slot *slot, struct child *child)
 	}
 	slot->next = NULL;
 	slot->serving = child;
-	slot->replace = false;
+	slot->replace = slot->used_up = false;
 	slot->failed = false;
 	if (old != NULL)
 		drain(slot, old);
@@ -199,7 +200,7 @@ void slot_on_gone(struct slot *slot, struct child *child)
 		slot->next = NULL;
 	} else {
 		slot->serving = NULL;
-		slot->replace = false;
+		slot->replace = slot->used_up = false;
 	}
 	slot->failed = was_next && child->fate != CHILD_FATE_KILLED;
 	if (child->fate == CHILD_FATE_KILLED || child->generation != current)

@@ -23,6 +23,7 @@ struct slot {
 	uv_timer_t restart;    /* running: no start before it fires */
 	bool waiting;          /* whether it runs */
 	bool replace;          /* `serving` wants to go once there is another */
+	bool used_up;          /* `serving` is used up and waits for its turn, see recycle.h */
 	bool failed;           /* its last worker could not start */
 	uint64_t delay;        /* ms the next start waits if the last worker died young */
 };

@@ -30,6 +30,7 @@ struct worker {
 	struct http_server *server;
 	struct worker_feed feed;
 	struct activity activity;
+	struct recycle recycle;
 	struct bell bell; /* of the shared objects that somebody waits for */
 	uv_poll_t control_poll;
 	uv_timer_t heartbeat;
@@ -78,7 +79,10 @@ _Noreturn static void fail_start_error(struct worker *worker, const struct error
 
 static void on_request(void *context, struct http_request *request)
 {
-	script_http_request(((struct worker *)context)->script, request);
+	struct worker *worker = context;
+
+	recycle_count(&worker->recycle);
+	script_http_request(worker->script, request);
 }
 
 static void on_body(void *context, struct http_request *request)
@@ -281,9 +285,10 @@ static void on_control(uv_poll_t *handle, int status, int events)
 
 static void on_heartbeat(uv_timer_t *timer)
 {
-	const struct worker *worker = timer->data;
+	struct worker *worker = timer->data;
 
 	shm_seat_beat(worker->birth->seat, clock_now());
+	recycle_look(&worker->recycle);
 }
 
 static void on_terminate(uv_signal_t *handle, int number)
@@ -302,6 +307,12 @@ static int listen_to_bell(struct worker *worker, struct error *error)
 	int fd = shm_bells_listen(error);
 
 	return fd < 0 ? -1 : bell_watch(&worker->bell, &worker->loop, fd, on_bell, worker, error);
+}
+
+/* This worker is used up. */
+static void on_used_up(void *context, const char *why)
+{
+	tell(context, WIRE_LEAVING, (struct slice){why, strlen(why)});
 }
 
 static int start_watchdog(struct worker *worker, struct error *error)
@@ -332,6 +343,7 @@ static void on_may_serve(void *context, bool ok, struct slice text)
 	shm_seat_beat(worker->birth->seat, clock_now());
 	if (start_watchdog(worker, &error) != 0)
 		fail_start_error(worker, &error);
+	recycle_start(&worker->recycle, &worker->settings.recycle, on_used_up, worker);
 	/* Before it is said: main_process_ready comes after what a hook does without waiting. */
 	script_start(worker->script, "perigee.worker", "after_start", SLICE(""), on_told, worker);
 	tell(worker, WIRE_READY, SLICE(""));

@@ -29,6 +29,7 @@ static int read_access_log(struct slice plan, int *ret_format, struct error *err
 /* What is 0 is off. */
 static int read_watch(struct worker_settings *settings, struct slice plan, struct error *error)
 {
+	struct recycle_limits *recycle = &settings->recycle;
 	const char *mode = record_find(plan, "mode");
 	const struct {
 		const char *key;
@@ -37,6 +38,11 @@ static int read_watch(struct worker_settings *settings, struct slice plan, struc
 	} numbers[] = {
 		{"worker_timeout", &settings->worker_timeout, DAY_MS},
 		{"slow_callback", &settings->slow_callback, DAY_MS},
+		{"max_requests", &recycle->requests, UINT64_MAX >> 1},
+		{"max_requests_jitter", &recycle->requests_jitter, UINT64_MAX >> 1},
+		{"max_memory", &recycle->memory, UINT64_MAX >> 1},
+		{"max_lifetime", &recycle->lifetime, 366 * (uint64_t)DAY_MS},
+		{"max_lifetime_jitter", &recycle->lifetime_jitter, 366 * (uint64_t)DAY_MS},
 	};
 
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
