@@ -180,8 +180,9 @@ static void begin_drain(struct worker *worker, enum http_drain how, int heir)
 	worker->draining = true;
 	worker->how = how;
 	worker->heir = heir;
-	script_start(
-		worker->script, "perigee.worker", "before_stop", SLICE(""), on_may_drain, worker);
+	/* "shutdown": nobody takes over, and the readiness probe is to say so from now on. */
+	script_start(worker->script, "perigee.worker", "before_stop",
+		how == HTTP_DRAIN_SHUTDOWN ? SLICE("shutdown") : SLICE(""), on_may_drain, worker);
 }
 
 static void on_orphan_deadline(uv_timer_t *timer)

@@ -1,6 +1,7 @@
 --- The app: routes, hooks and listeners, as the user's file declares them.
 local background = require "perigee.background"
 local caller = require "perigee.caller"
+local health = require "perigee.health"
 local hooks = require "perigee.hooks"
 local phase = require "perigee.phase"
 local router = require "perigee.router"
@@ -96,6 +97,7 @@ local strictness = { ["true"] = true, ["false"] = false, redirect = "redirect" }
 --- both places, when two routes collide.
 function app.freeze(self)
   scope.expand(self)
+  health.add(self)
   self.router:compile(strictness[self.config.strict_slashes])
   rawset(self, "around_none", {
     request_hooks = hooks.order { self.request_hooks },
