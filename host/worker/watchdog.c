@@ -1,6 +1,7 @@
 /* The watchdog's thread: see watchdog.h. Runs in workers, beside the loop. */
 #include "worker/watchdog.h"
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -192,6 +193,10 @@ int watchdog_start(const struct watchdog_setup *setup, struct error *error)
 	int code;
 
 	watchdog.setup = *setup;
+	/* One of its own: the number would be another's once the manager is dead. */
+	watchdog.setup.control = fcntl(setup->control, F_DUPFD_CLOEXEC, 0);
+	if (watchdog.setup.control < 0)
+		return error_set_errno(error, "cannot start the watchdog");
 	watchdog.period = choose_period(setup);
 	watchdog.looked = clock_now();
 	if (watchdog_report_prepare(error) != 0)

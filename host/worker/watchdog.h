@@ -28,7 +28,7 @@ struct watchdog_setup {
 	struct http_server *server;
 	struct shm_seat *seat;
 	struct shm_activity *place;
-	int control; /* the channel to the manager; the worker's, never closed before it */
+	int control;             /* the channel to the manager, of which it makes a copy */
 	uint64_t worker_timeout; /* ms; 0: never stuck */
 	uint64_t slow_callback;  /* ms; 0: none is too slow */
 };
