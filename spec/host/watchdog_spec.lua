@@ -198,17 +198,19 @@ describe("what a worker is doing", function()
   -- Reads it as any process of the host can, from another worker or the one itself.
   local watched = [[
 local perigee = require "perigee"
+local http = require "perigee.http"
 local ffi = require "ffi"
 local app = perigee.app "watched"
 ffi.cdef "int getpid(void);"
 app:get("/", function() return "v1 " .. ffi.C.getpid() .. "\n" end)
 app:get("/wait", function() perigee.sleep(4) return "done\n" end)
-app:get("/block", function() os.execute "sleep 6" return "done\n" end)                -- 7
+app:get("/block", function() os.execute "sleep 6" return "done\n" end)                -- 8
 app:get("/look", function()
   local list, stall = ffi.new "struct shm_activity_list", ffi.new "struct shm_activity_stall"
   local seats = {}
   for seat = 0, 7 do
-    assert(ffi.C.shm_activity_requests(seat, list) == 0 and ffi.C.shm_activity_stall(seat, stall) == 0)
+    local read = ffi.C.shm_activity_requests(seat, list) == 0 and ffi.C.shm_activity_stall(seat, stall) == 0
+    if not read then http.abort(503) end -- it is being written just now
     for i = 0, list.count - 1 do
       local each = list.requests[i]
       seats[#seats + 1] = { method = ffi.string(each.method), target = ffi.string(each.target),
@@ -240,8 +242,12 @@ return app
   end
 
   local function look(connection)
-    connection:send "GET /look HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    local answer = require("cjson").decode(connection:response().body)
+    local response = wait.till(10, "a whole look", function()
+      connection:send "GET /look HTTP/1.1\r\nHost: localhost\r\n\r\n"
+      local found = connection:response()
+      return found.status ~= 503 and found
+    end)
+    local answer = require("cjson").decode(response.body)
     assert.equal(-1, answer.beyond)
     return answer.seats
   end
@@ -274,7 +280,7 @@ return app
       return found[1] and found[1].stalled and found
     end)
     assert.equal("/block", seats[1].target)
-    assert.truthy(seats[1].stalled:find "^at app%.lua:7: in .*, in the C function 'execute'$")
+    assert.truthy(seats[1].stalled:find "^at app%.lua:8: in .*, in the C function 'execute'$")
     assert.equal("done\n", connections[1]:response(15).body)
     wait.till(5, "its end", function() return #look(connections[2]) == 0 end)
     assert.equal(0, #server:matching "s stuck")
