@@ -57,6 +57,8 @@ void shm_slots_take(struct shm_slots *slots, unsigned index)
 {
 	CHECK(index < SHM_SEATS_MAX && slots == mapped);
 	own = (int)index;
+	if (shm_activity_of(index) != NULL)
+		shm_activity_clear(shm_activity_of(index));
 }
 
 struct shm_slots *shm_slots_mapped(void)

@@ -48,7 +48,7 @@ int shm_slots_map_activity(int fd, struct error *error);
 /* Child: makes the manager's part read-only. */
 void shm_slots_protect(struct shm_slots *slots);
 
-/* Child: seat `index` is its own from now on. */
+/* Child: seat `index` is its own from now on, and tells of no other's activity. */
 void shm_slots_take(struct shm_slots *slots, unsigned index);
 
 /* Seat number `index`, 0 to SHM_SEATS_MAX - 1. */

@@ -63,7 +63,6 @@ void activity_start(struct activity *activity, uv_loop_t *loop, struct http_serv
 {
 	activity->server = server;
 	activity->place = place;
-	shm_activity_clear(place);
 	CHECK(uv_timer_init(loop, &activity->timer) == 0);
 	activity->timer.data = activity;
 	(void)uv_timer_start(&activity->timer, on_look, LOOK_IDLE, LOOK_IDLE);
