@@ -50,6 +50,14 @@ static void forget_last(struct place *place)
 
 /* --- rows ------------------------------------------------------------------------------------- */
 
+/* A command that knows no better ends by the signal that tells it to. */
+static bool ended_as_told(const struct child *child)
+{
+	return child->role == WIRE_ROLE_SHEPHERD && child->fate == CHILD_FATE_DRAINED &&
+	       child->instance != NULL && child->status.si_code != CLD_EXITED &&
+	       child->status.si_status == child->instance->managed->terms.stop_signal;
+}
+
 static enum shm_state state_of(const struct child *child)
 {
 	static const enum shm_state states[CHILD_STATE_COUNT] = {
@@ -61,6 +69,8 @@ static enum shm_state state_of(const struct child *child)
 		[CHILD_KILLING] = SHM_STATE_TERMINATED,
 	};
 
+	if (child->state == CHILD_GONE && ended_as_told(child))
+		return SHM_STATE_COMPLETED;
 	if (child->state == CHILD_GONE)
 		return child->status.si_code == CLD_EXITED && child->status.si_status == 0
 			       ? SHM_STATE_COMPLETED

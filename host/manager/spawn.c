@@ -159,7 +159,7 @@ _Noreturn static void become_shepherd(char *const *arguments, const struct ident
 
 	report = fcntl(report, F_DUPFD_CLOEXEC, WIRE_FD_END);
 	(void)setsid();
-	failure.as_user = identity != NULL && identity_assume(identity) != 0;
+	failure.as_user = identity_assume(identity) != 0;
 	failure.code = errno;
 	if (!failure.as_user && input >= 0 &&
 		place_fds(sources, targets, sizeof sources / sizeof sources[0]) == 0) {
@@ -174,10 +174,10 @@ _Noreturn static void become_shepherd(char *const *arguments, const struct ident
 	_exit(127);
 }
 
-/* In the parent: waits for the exec of `pid`, which closes the pipe, or for its failure in it.
- * Returns the pid, or -1 with *error. */
+/* In the parent: waits for the exec of `pid`, which closes the pipe, or for why not in it. Returns
+ * the pid, or -1 with *error. */
 static pid_t await_exec(
-	pid_t pid, const struct identity *identity, int report[2], struct error *error)
+	pid_t pid, int report[2], const struct identity *identity, struct error *error)
 {
 	struct spawn_failure failure = {0};
 	ssize_t received;
@@ -212,7 +212,7 @@ pid_t spawn_exec_zygote(const struct spawn_zygote *fds, struct error *error)
 		become_zygote(fds, manager, report[1]);
 	if (pid > 0)
 		(void)setpgid(pid, pid);
-	return await_exec(pid, fds->identity, report, error);
+	return await_exec(pid, report, fds->identity, error);
 }
 
 pid_t spawn_exec_shepherd(char **words, const struct identity *identity, int control, int out,
@@ -239,5 +239,5 @@ pid_t spawn_exec_shepherd(char **words, const struct identity *identity, int con
 	if (pid == 0)
 		become_shepherd(arguments, identity, control, out, err, report[1]);
 	free(arguments);
-	return await_exec(pid, identity, report, error);
+	return await_exec(pid, report, identity, error);
 }

@@ -52,8 +52,8 @@ struct spawn_zygote {
 
 /*
  * Execs a shepherd (shepherd.h) in a session of its own; `words` is what follows "@shepherd" in its
- * arguments, with a NULL at its end. The descriptors stay the caller's. Returns its pid, or -1 with
- * *error. With an `identity` it runs as that user, and NULL as we do.
+ * arguments, with a NULL at its end. It and the command are `identity`. The descriptors stay the
+ * caller's. Returns its pid, or -1 with *error.
  */
 pid_t spawn_exec_shepherd(char **words, const struct identity *identity, int control, int out,
 	int err, struct error *error);

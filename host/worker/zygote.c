@@ -175,8 +175,13 @@ _Noreturn static void become_managed(
 	forget_zygote(zygote, fds);
 	title_set("%s gen %u", name != NULL ? name : "managed", order->message.generation);
 	shm_slots_take(zygote->slots, (unsigned)order->message.number);
-	birth = (struct managed_birth){
-		.generation = order->message.generation, .terms = terms, .control = fds->control};
+	birth = (struct managed_birth){.generation = order->message.generation,
+		.terms = terms,
+		.plan = {zygote->plan.data, zygote->plan.size},
+		.control = fds->control,
+		.feed = WIRE_FD_FEED,
+		.bell = WIRE_FD_BELL,
+		.seat = (unsigned)order->message.number};
 	managed_main(zygote->script, &birth);
 }
 
