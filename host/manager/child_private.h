@@ -10,6 +10,9 @@ void child_enter(struct child *child, enum child_state state, uint64_t deadline)
 /* From now on its end is noticed, and the guardian knows its group. */
 void child_learn_pid(struct child *child, pid_t pid);
 
+/* The same for a child that the guardian knows already. */
+void child_watch_pid(struct child *child, pid_t pid);
+
 /* Takes all messages that have come over its channel. */
 void child_read_messages(struct child *child);
 
