@@ -29,12 +29,20 @@ static bool slot_is_quiet(const struct slot *slot)
 	       !slot->restart_wanted;
 }
 
-/* Whether all there is crosses: the current generation's zygote and one ready worker in each slot.
- */
+/* Whether nothing crosses but the current generation's zygote and one ready worker in each slot. */
+static bool is_alone(const struct manager *manager)
+{
+	uint32_t children = 0;
+
+	LIST_EACH(node, &manager->children)
+	children++;
+	return children == manager->workers + 1;
+}
+
+/* Whether nothing is under way with those. */
 static bool is_quiet(const struct manager *manager)
 {
 	const struct generation *current = manager->current;
-	uint32_t children = 0;
 
 	if (manager->phase != MANAGER_SERVING || manager->reload.phase != RELOAD_NONE ||
 		current->zygote == NULL || current->zygote->state != CHILD_READY ||
@@ -44,9 +52,7 @@ static bool is_quiet(const struct manager *manager)
 		if (!slot_is_quiet(&manager->slots[i]))
 			return false;
 	}
-	LIST_EACH(node, &manager->children)
-	children++;
-	return children == manager->workers + 1;
+	return true;
 }
 
 static void close_probe(struct upgrade *upgrade);
@@ -58,7 +64,9 @@ static void give_up(struct upgrade *upgrade, const char *why)
 	close_probe(upgrade);
 	if (upgrade->held)
 		signals_release();
-	upgrade->held = upgrade->wanted = false;
+	if (upgrade->paused)
+		managed_resume(upgrade->manager);
+	upgrade->held = upgrade->wanted = upgrade->paused = upgrade->can = false;
 }
 
 /* --- asking the other program ----------------------------------------------------------------- */
@@ -119,7 +127,7 @@ static void on_turn(uv_timer_t *timer)
 	struct upgrade *upgrade = timer->data;
 	struct error error;
 
-	if (!is_quiet(upgrade->manager)) {
+	if (!is_quiet(upgrade->manager) || !is_alone(upgrade->manager)) {
 		signals_release();
 		upgrade->held = false; /* the tick tries again */
 		return;
@@ -152,18 +160,25 @@ static void on_answer(uv_poll_t *handle, int status, int events)
 		return;
 	}
 	close_probe(upgrade);
-	/* What has been taken out of the kernel is obeyed by this program; the rest waits for the
-	 * next. */
-	signals_hold();
-	upgrade->held = true;
-	(void)uv_timer_start(&upgrade->timer, on_turn, UPGRADE_TURN, 0);
+	(void)uv_timer_stop(&upgrade->timer);
+	upgrade->can = true;
+	managed_pause(upgrade->manager);
+	upgrade->paused = true;
+	upgrade_try(upgrade);
 }
 
 static void ask(struct upgrade *upgrade)
 {
 	struct manager *manager = upgrade->manager;
+	const char *undeclared = managed_undeclared(manager);
 	struct error error;
 
+	if (undeclared != NULL) {
+		(void)error_set(&error, EBUSY,
+			"process '%s' was added at run time, and would be lost", undeclared);
+		give_up(upgrade, error.text);
+		return;
+	}
 	upgrade->state = upgrade_state_write(manager, &upgrade->plan, &error);
 	if (upgrade->state >= 0)
 		upgrade->answer = spawn_exec_probe(upgrade->state, &error);
@@ -178,14 +193,24 @@ static void ask(struct upgrade *upgrade)
 	(void)uv_timer_start(&upgrade->timer, on_late, UPGRADE_ANSWER, 0);
 }
 
+/* What has been taken out of the kernel is obeyed by this program; the rest waits for the next. */
+static void turn(struct upgrade *upgrade)
+{
+	signals_hold();
+	upgrade->held = true;
+	(void)uv_timer_start(&upgrade->timer, on_turn, UPGRADE_TURN, 0);
+}
+
 void upgrade_try(struct upgrade *upgrade)
 {
 	if (!upgrade->wanted || upgrade->poll != NULL || upgrade->held)
 		return;
 	if (manager_stopping(upgrade->manager))
 		upgrade->wanted = false;
-	else if (is_quiet(upgrade->manager))
+	else if (is_quiet(upgrade->manager) && !upgrade->can)
 		ask(upgrade);
+	else if (is_quiet(upgrade->manager) && is_alone(upgrade->manager))
+		turn(upgrade);
 	else if (clock_now() - upgrade->since > UPGRADE_QUIET)
 		give_up(upgrade, "there was no quiet moment for it");
 }

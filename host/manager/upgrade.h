@@ -3,8 +3,9 @@
  *
  * The manager execs the program that is at its path by now, in its own place: the pid stays, the
  * children stay its children, and what must not be lost crosses as descriptors and a record block,
- * see upgrade_state.h. The new image takes up the old generation as it is and then loads the code
- * anew, which replaces main process and workers with its own as any reload does.
+ * see upgrade_state.h. The new image takes up the old generation as it is and
+ * then loads the code anew, which replaces main process and workers as any reload does. Managed
+ * processes are stopped before, and started anew by it.
  *
  * Nothing is begun that could not be finished: the new program is first run on the side with
  * the very state, and says whether it can take it. And it waits for a quiet moment: every slot
@@ -25,6 +26,8 @@ struct upgrade {
 	struct manager *manager;
 	bool wanted;
 	bool held;       /* signals are, as the exec is next */
+	bool can;        /* the other program has said so */
+	bool paused;     /* managed processes are, as the new program starts its own */
 	uint64_t since;  /* clock_now() of the request */
 	int state;       /* memfd that the other program looks at; or -1 */
 	int plan;        /* memfd that the state names; or -1 */

@@ -104,6 +104,8 @@ static void add_children(struct buffer *block, const struct manager *manager)
 	{
 		const struct child *child = LIST_ENTRY(node, struct child, node);
 
+		if (child != manager->current->zygote && child->role != WIRE_ROLE_WORKER)
+			continue; /* it is gone before the exec, see upgrade.c */
 		add(block, "child", 11, N(child->role), N(child->slot), N(child->number),
 			N(child->pid), N(child->control), N(child->out.fd), N(child->err.fd),
 			N(child->seat), N(child->started), N(child->ready),
@@ -163,7 +165,7 @@ static int each_record(const struct buffer *block, const char *key,
 	int (*each)(void *context, const int64_t *numbers), void *context)
 {
 	const struct slice all = {block->data, block->size};
-	int64_t numbers[NUMBERS_MAX];
+	int64_t numbers[NUMBERS_MAX] = {0};
 	const char *name;
 	const char *value;
 	size_t offset = 0;
@@ -179,7 +181,7 @@ static int each_record(const struct buffer *block, const char *key,
 
 static int check_version(const char *value, struct error *error)
 {
-	int64_t numbers[NUMBERS_MAX];
+	int64_t numbers[NUMBERS_MAX] = {0};
 
 	if (parse(value, 2, numbers) != 0 || numbers[0] != UPGRADE_VERSION)
 		return error_set(error, EPROTO,
@@ -195,7 +197,7 @@ static int check_version(const char *value, struct error *error)
 static int check_record(const char *key, const char *value, unsigned *seen, struct error *error)
 {
 	const size_t kind = kind_of(key);
-	int64_t numbers[NUMBERS_MAX];
+	int64_t numbers[NUMBERS_MAX] = {0};
 
 	if (strcmp(key, "pid_file") == 0 || strcmp(key, "address") == 0)
 		return 0;
@@ -236,7 +238,7 @@ int upgrade_state_read(struct buffer *ret_block, int fd, struct error *error)
 void upgrade_state_keep(const struct buffer *block, bool keep)
 {
 	const struct slice all = {block->data, block->size};
-	int64_t numbers[NUMBERS_MAX];
+	int64_t numbers[NUMBERS_MAX] = {0};
 	const char *key;
 	const char *value;
 	size_t offset = 0;

@@ -142,6 +142,43 @@ describe("an upgrade", function()
     end)
   end
 
+  local managing = [[
+app:main_process_start(function(app)
+  app.manager:manage("ticker", function() while true do perigee.sleep(60) end end)
+  app.manager:manage("sleeper", { "sleep", "600" })
+end)
+app:get("/add", function() return tostring(app.m:manage("extra", { "sleep", "600" })) end)
+]]
+
+  it("stops managed processes, and the new program starts its own", function()
+    local server = serve { app = host.versioned_app("v1", managing), flags = { "--workers", "1" } }
+    server:expect "generation 1 serves"
+    local count = #server:processes()
+    local function managed()
+      local pids = {}
+      for _, process in ipairs(server:processes()) do
+        local name = process.command:match "ticker" or process.command:match "^sleep 600"
+        if name then pids[name] = process.pid end
+      end
+      return pids.ticker and pids["sleep 600"] and pids
+    end
+    local before = wait.till(10, "the managed processes", managed)
+    count = #server:processes()
+    server:signal "sigusr2"
+    server:expect("becomes the new program", 20)
+    server:expect("generation 2 serves", 20)
+    server:wait_processes(count)
+    local after = wait.till(10, "the managed processes again", managed)
+    assert.are_not.equal(before.ticker, after.ticker)
+    assert.are_not.equal(before["sleep 600"], after["sleep 600"])
+
+    -- What no plan declares would be lost.
+    assert.equal("true", server:get("/add").body)
+    server:signal "sigusr2"
+    assert.truthy(server:expect("upgrade refused"):find("process 'extra' was added at run time", 1, true))
+    assert.equal(0, server:stop())
+  end)
+
   it("keeps the signals that come in its middle", function()
     local server = serve { app = host.versioned_app "v1", flags = { "--workers", "2" } }
     server:signal "sigusr2"
