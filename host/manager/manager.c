@@ -23,6 +23,7 @@
 
 #define TICK         1000 /* ms between two looks at the heartbeats */
 #define TICK_LATE    3000 /* ms without a tick that mean we slept, or were kept from running */
+#define BEAT_LATE    3000 /* ms: a younger heartbeat is a sign of life, for short watchdogs too */
 #define FINAL_WRITES 500  /* ms whoever reads the log has at the end */
 
 bool manager_stopping(const struct manager *manager)
@@ -311,7 +312,9 @@ static void check_heartbeat(struct manager *manager, struct child *child, uint64
  */
 static bool application_lives(void *context)
 {
-	struct manager *manager = context;
+	const struct manager *manager = context;
+	const uint64_t watchdog = manager->notify.watchdog;
+	const uint64_t late = watchdog > BEAT_LATE ? watchdog : BEAT_LATE;
 	const uint64_t now = clock_now();
 
 	LIST_EACH(node, &manager->children)
@@ -320,7 +323,7 @@ static bool application_lives(void *context)
 
 		if (child->role == WIRE_ROLE_WORKER && child->beats != NULL &&
 			(child->state == CHILD_READY || child->state == CHILD_DRAINING) &&
-			now - shm_seat_last_beat(child->beats) <= manager->notify.watchdog)
+			now - shm_seat_last_beat(child->beats) <= late)
 			return true;
 	}
 	return manager_stopping(manager);

@@ -374,6 +374,15 @@ static int take_child(void *context, const int64_t *numbers)
 	return child_adopt(adoption->manager->current, &seed, adoption->error);
 }
 
+/* The rows of processes that had ended before, whose places are not known any more. */
+static void forget_others(struct manager *manager)
+{
+	for (unsigned seat = 0; seat < SHM_SEATS_MAX; seat++) {
+		if (!manager->seats_taken[seat])
+			shm_slots_write(manager->slots_table, seat, &(struct shm_process){0});
+	}
+}
+
 /* "1 0 tcp:127.0.0.1:8000" */
 static int take_addresses(struct manager *manager, const struct buffer *block)
 {
@@ -404,5 +413,8 @@ int upgrade_state_adopt_children(
 			manager->workers) != 0)
 		return error_set(error, EPROTO, "the listening sockets make no sense");
 	manager->listening = true;
-	return each_record(block, "child", take_child, &adoption);
+	if (each_record(block, "child", take_child, &adoption) != 0)
+		return -1;
+	forget_others(manager);
+	return 0;
 }

@@ -153,7 +153,6 @@ app:get("/add", function() return tostring(app.m:manage("extra", { "sleep", "600
   it("stops managed processes, and the new program starts its own", function()
     local server = serve { app = host.versioned_app("v1", managing), flags = { "--workers", "1" } }
     server:expect "generation 1 serves"
-    local count = #server:processes()
     local function managed()
       local pids = {}
       for _, process in ipairs(server:processes()) do
@@ -163,7 +162,7 @@ app:get("/add", function() return tostring(app.m:manage("extra", { "sleep", "600
       return pids.ticker and pids["sleep 600"] and pids
     end
     local before = wait.till(10, "the managed processes", managed)
-    count = #server:processes()
+    local count = #server:processes()
     server:signal "sigusr2"
     server:expect("becomes the new program", 20)
     server:expect("generation 2 serves", 20)
