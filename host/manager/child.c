@@ -396,7 +396,7 @@ static void on_exit_poll(uv_poll_t *handle, int status, int events)
 	child_check_exit(handle->data);
 }
 
-void child_learn_pid(struct child *child, pid_t pid)
+void child_watch_pid(struct child *child, pid_t pid)
 {
 	child->pid = pid;
 	fd_close(&child->spare);
@@ -406,6 +406,11 @@ void child_learn_pid(struct child *child, pid_t pid)
 	child->exit_poll.data = child;
 	child->handles++;
 	(void)uv_poll_start(&child->exit_poll, UV_READABLE, on_exit_poll);
+}
+
+void child_learn_pid(struct child *child, pid_t pid)
+{
+	child_watch_pid(child, pid);
 	guardian_add(&child->manager->guardian, pid);
 }
 

@@ -111,6 +111,25 @@ struct child *child_order_managed(
 struct child *child_exec_command(
 	struct generation *generation, struct managed_instance *instance, struct error *error);
 
+/* A ready child as one program tells the next that takes the manager's place. */
+struct child_seed {
+	enum wire_role role;
+	uint32_t slot;
+	uint64_t number;
+	pid_t pid;
+	int control;
+	int out;
+	int err;
+	unsigned seat;
+	uint64_t started; /* clock_now() */
+	uint64_t ready;
+	uint32_t starts; /* in its place, until now */
+};
+
+/* Takes it up as what it was: `generation`'s zygote, or the worker that serves a slot. Returns 0,
+ * or -1 with *error. */
+int child_adopt(struct generation *generation, const struct child_seed *seed, struct error *error);
+
 /* A message from the zygote about a fork it was ordered to do. */
 void child_on_forked(struct child *child, pid_t pid);
 void child_on_fork_failed(struct child *child, int code);

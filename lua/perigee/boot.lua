@@ -220,6 +220,7 @@ end
 function boot.load(block)
   local given, path = read_given(block)
   phase.current = "load"
+  phase.single = given.values.single_process == "1"
   handles.watch()
   traces.watch()
   local app = boot.evaluate(given, path)
