@@ -70,6 +70,32 @@ function shared.once(name, fn, options)
   return require("perigee.shared.once").new(name, fn, options)
 end
 
+--- A figure that only grows: add(number, labels), get(labels). Shown by perigee.metrics.
+---@param name string letters, digits, "_" and ":"
+---@param options { help: string, labels: string[], series: number }|nil labels: names; series: how many
+---   combinations of their values there may be (256), beyond which all are "other"
+---@return perigee.SharedMetric
+function shared.counter(name, options)
+  return require("perigee.shared.metric").new("counter", name, options)
+end
+
+--- A figure that goes up and down: set(number, labels), add(number, labels), get(labels).
+---@param name string
+---@param options { help: string, labels: string[], series: number }|nil
+---@return perigee.SharedMetric
+function shared.gauge(name, options)
+  return require("perigee.shared.metric").new("gauge", name, options)
+end
+
+--- How often values were up to each of some bounds: observe(value, labels).
+---@param name string
+---@param options { help: string, labels: string[], series: number, buckets: number[] }|nil buckets: upper
+---   ends that grow; default from 5 ms to 10 s
+---@return perigee.SharedMetric
+function shared.histogram(name, options)
+  return require("perigee.shared.metric").new("histogram", name, options)
+end
+
 --- Whether a value is a shared object.
 ---@return boolean
 shared.is_object = object.is
