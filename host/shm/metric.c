@@ -14,6 +14,7 @@
 
 #include "shm/cell.h"
 #include "shm/guard.h"
+#include "shm/hash.h"
 #include "shm/last_error.h"
 #include "shm/region.h"
 
@@ -38,6 +39,7 @@ struct shm_metric {
 	uint64_t table_size;  /* a power of two, at least twice `limit` */
 	uint64_t count;       /* series in use, the first one not counted */
 	uint64_t overflows;
+	struct shm_hash_secret secret; /* never changes */
 	uint64_t words[]; /* bounds, then the table: the number of a series; 0: empty */
 };
 
@@ -131,12 +133,13 @@ struct shm_metric *shm_metric_open(const char *name, const char *kind, const cha
 	metric = shm_region_open(&want, create, &is_new);
 	if (metric == NULL)
 		return NULL;
-	if (!is_new) {
-		if (have_bounds(metric, name, bounds, &error) == 0)
-			return metric;
+	if ((is_new ? shm_hash_secret_make(&metric->secret, &error)
+		    : have_bounds(metric, name, bounds, &error)) != 0) {
 		(void)shm_fail(-1, &error);
 		return NULL;
 	}
+	if (!is_new)
+		return metric;
 	shm_guard_init(&metric->guard);
 	metric->bound_count = bound_count;
 	metric->width = width;
@@ -150,16 +153,6 @@ struct shm_metric *shm_metric_open(const char *name, const char *kind, const cha
 
 /* --- finding -------------------------------------------------------------------------------- */
 
-/* FNV-1a. */
-static uint64_t hash_of(const char *key, size_t size)
-{
-	uint64_t hash = 14695981039346656037ull;
-
-	for (size_t i = 0; i < size; i++)
-		hash = (hash ^ (unsigned char)key[i]) * 1099511628211ull;
-	return hash;
-}
-
 static bool is_key(const struct series *series, const char *key, size_t size)
 {
 	return series->size == size && memcmp(series->key, key, size) == 0;
@@ -169,7 +162,7 @@ static bool is_key(const struct series *series, const char *key, size_t size)
 static uint64_t probe(struct shm_metric *metric, const char *key, size_t size, uint64_t **ret_place)
 {
 	uint64_t *table = table_of(metric);
-	uint64_t at = hash_of(key, size);
+	uint64_t at = shm_hash(&metric->secret, key, size);
 
 	for (uint64_t i = 0; i < metric->table_size; i++) {
 		uint64_t *place = &table[(at + i) & (metric->table_size - 1)];
@@ -203,12 +196,12 @@ static bool find(struct shm_metric *metric, const char *key, size_t size, uint64
 static uint64_t make(struct shm_metric *metric, const char *key, size_t size)
 {
 	struct shm_guard *guard = &metric->guard;
-	uint64_t *place;
+	uint64_t *place = NULL;
 	uint64_t number;
 
 	shm_guard_enter(guard, "metric.series");
 	number = probe(metric, key, size, &place);
-	if (number == 0 && metric->count < metric->limit) {
+	if (number == 0 && place != NULL && metric->count < metric->limit) {
 		struct series *series;
 
 		number = metric->count + 1;

@@ -51,6 +51,8 @@ static void tell(struct worker *worker, enum wire_type type, struct slice text)
 
 _Noreturn static void fail_start(struct worker *worker, struct slice why)
 {
+	if (worker->birth->single != NULL)
+		worker->birth->single->on_failed(why);
 	tell(worker, WIRE_START_FAILED, why);
 	lifeline_leave(EXIT_FAILURE);
 }
@@ -127,10 +129,13 @@ static void log_failed_hook(struct slice text)
 
 static void on_stopped(void *context, bool ok, struct slice text)
 {
-	(void)context;
+	const struct worker *worker = context;
+
 	if (!ok)
 		log_failed_hook(text);
-	lifeline_leave(EXIT_SUCCESS);
+	if (worker->birth->single == NULL)
+		lifeline_leave(EXIT_SUCCESS);
+	worker->birth->single->on_stopped();
 }
 
 static void on_told(void *context, bool ok, struct slice text)
@@ -260,6 +265,18 @@ static int listen_to_bell(struct worker *worker, struct error *error)
 	return fd < 0 ? -1 : bell_watch(&worker->bell, &worker->loop, fd, on_bell, worker, error);
 }
 
+static int open_feed(struct worker *worker, struct http_counters *counters, struct error *error)
+{
+	const struct worker_birth *birth = worker->birth;
+	const struct worker_feed_place place = {.feed = birth->feed,
+		.bell = birth->bell,
+		.seat = birth->seat_number,
+		.limit = worker->settings.publish_limit};
+
+	return worker_feed_open(
+		&worker->feed, &worker->loop, worker->server, counters, &place, error);
+}
+
 /* before_server_start is done: accept, and say so. */
 static void on_may_serve(void *context, bool ok, struct slice text)
 {
@@ -324,12 +341,12 @@ _Noreturn void worker_main(struct script *script, const struct worker_birth *bir
 	if (worker_settings_read(&worker.settings, birth->plan, &error) != 0 ||
 		http_server_new(&worker.server, &worker.loop, &worker.settings.http, &handler,
 			&worker, counters, &error) != 0 ||
-		worker_feed_open(&worker.feed, &worker.loop, worker.server, counters,
-			birth->seat_number, worker.settings.publish_limit, &error) != 0 ||
-		listen_to_bell(&worker, &error) != 0)
+		open_feed(&worker, counters, &error) != 0 || listen_to_bell(&worker, &error) != 0)
 		fail_start_error(&worker, &error);
 	script_set_publish(script, worker_feed_publish, &worker.feed);
 	open_handles(&worker);
+	if (birth->single != NULL)
+		birth->single->on_loop(&worker.loop);
 	script_start(script, "perigee.worker", "before_start", describe(&worker, &block),
 		on_may_serve, &worker);
 	buffer_free(&block);

@@ -96,6 +96,26 @@ function shared.histogram(name, options)
   return require("perigee.shared.metric").new("histogram", name, options)
 end
 
+--- A table of strings, numbers, booleans and nested tables by string keys, with times to live and lists; a
+--- cache, when it evicts. Does not yield; raises at the caller's place. See perigee.shared.dict.
+---@param name string 1 to 63 bytes
+---@param options { size: number|string, eviction: "none"|"lru" }|nil size: bytes, or "16 MiB", which is the
+---   default; eviction: what happens when it is full: "none" (default) refuses, "lru" makes room
+---@return perigee.SharedDict
+function shared.dict(name, options)
+  return require("perigee.shared.dict").new(name, options)
+end
+
+--- How often something may happen, by key: a token bucket for each. Does not yield; raises at the caller's
+--- place. See perigee.shared.rate_limiter.
+---@param name string 1 to 63 bytes
+---@param options { rate: number, per: number, burst: number, keys: number }|nil rate: tokens that come back
+---   in `per` seconds (1); burst: the most there are at once (rate); keys: those remembered (10000)
+---@return perigee.SharedRateLimiter
+function shared.rate_limiter(name, options)
+  return require("perigee.shared.rate_limiter").new(name, options)
+end
+
 --- Whether a value is a shared object.
 ---@return boolean
 shared.is_object = object.is
