@@ -78,6 +78,8 @@ settings.list = {
   { name = "log_file", type = "string", argument = "FILE", help = "where the log goes; default stderr" },
   { name = "shared_memory", type = "size", default = 64 * MIB, least = 512 * KIB, most = 1024 * GIB,
     help = "for the shared objects" },
+  { name = "persist_interval", type = "seconds", default = 60, least = 0.05, most = DAY,
+    help = "between two snapshots of the shared objects that are kept in files" },
   { name = "metrics_path", type = "string", argument = "PATH",
     help = "serves the metrics, as Prometheus reads them; default not at all" },
   { name = "request_line_limit", type = "size", default = 8 * KIB, least = 64, most = MIB,

@@ -116,6 +116,13 @@ function shared.rate_limiter(name, options)
   return require("perigee.shared.rate_limiter").new(name, options)
 end
 
+--- How full the shared memory is, and what is in it. Does not yield; raises at the caller's place.
+---@return { size: number, used: number, free: number, objects: table[] } # bytes, the directory included;
+---   each object has name, kind, shape, size (bytes), and what its kind says: figures
+function shared.stat()
+  return require("perigee.shared.stat").read()
+end
+
 --- Whether a value is a shared object.
 ---@return boolean
 shared.is_object = object.is

@@ -273,4 +273,12 @@ function metric.new(kind, name, options)
   return setmetatable(self, metatables[kind])
 end
 
+--- The figures of the one of that name, which exists.
+---@param name string
+---@param kind "counter"|"gauge"|"histogram"
+---@return table<string, number>
+function metric.stat(name, kind)
+  return stat { metric = object.any(kind, name, "struct shm_metric *") }
+end
+
 return metric
