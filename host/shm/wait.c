@@ -80,6 +80,13 @@ void shm_waiters_add(struct shm_waiters *waiters)
 			&waiters->bells, (uint64_t)1 << bells.listening, __ATOMIC_SEQ_CST);
 }
 
+unsigned shm_waiters_count(const struct shm_waiters *waiters)
+{
+	uint64_t set = __atomic_load_n(&waiters->bells, __ATOMIC_SEQ_CST) & ALL_BELLS;
+
+	return (unsigned)__builtin_popcountll(set);
+}
+
 int shm_bells_listening(void)
 {
 	return bells.listening >= 0;

@@ -12,6 +12,7 @@ local handles = require "perigee.handles"
 local listeners = require "perigee.listeners"
 local log = require "perigee.log"
 local manage_terms = require "perigee.manage_terms"
+local persist = require "perigee.shared.persist"
 local phase = require "perigee.phase"
 local record = require "perigee.record"
 local scope = require "perigee.scope"
@@ -230,6 +231,7 @@ function boot.load(block)
   scope.gather_listeners(app)
   listeners.run(app.listeners, "main_process_start", app)
   check_managed(given)
+  persist.schedule(app)
   app.background:prepare()
   phase.current = "main"
   app_module.freeze(app)
@@ -244,9 +246,11 @@ function boot.ready()
   listeners.run(boot.app.listeners, "main_process_ready", boot.app)
 end
 
---- Runs main_process_stop: no process of this generation is left.
+--- Runs main_process_stop, then keeps what is to be kept: no process of this generation is left.
 function boot.stop()
-  listeners.run(boot.app.listeners, "main_process_stop", boot.app)
+  local ok, problem = pcall(listeners.run, boot.app.listeners, "main_process_stop", boot.app)
+  persist.finish()
+  if not ok then error(problem, 0) end
 end
 
 --- Loads the app without running hooks, for `perigee check` and `perigee routes`.
