@@ -81,6 +81,13 @@ void shm_waiters_add(struct shm_waiters *waiters)
 			&waiters->bells, (uint64_t)1 << bells.listening, __ATOMIC_SEQ_CST);
 }
 
+unsigned shm_waiters_count(const struct shm_waiters *waiters)
+{
+	uint64_t set = __atomic_load_n(&waiters->bells, __ATOMIC_SEQ_CST) & ALL_BELLS;
+
+	return (unsigned)__builtin_popcountll(set);
+}
+
 /* Whether other processes listen to our bell too: members are numbered from the lowest that is
  * free. */
 static bool is_shared(int bell)

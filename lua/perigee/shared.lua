@@ -91,6 +91,32 @@ function shared.once(name, fn, options)
   return require("perigee.shared.once").new(name, fn, options)
 end
 
+--- A figure that only grows: add(number, labels), get(labels). Shown by perigee.metrics.
+---@param name string letters, digits, "_" and ":"
+---@param options { help: string, labels: string[], series: number }|nil labels: names; series: how many
+---   combinations of their values there may be (256), beyond which all are "other"
+---@return perigee.SharedMetric
+function shared.counter(name, options)
+  return require("perigee.shared.metric").new("counter", name, options)
+end
+
+--- A figure that goes up and down: set(number, labels), add(number, labels), get(labels).
+---@param name string
+---@param options { help: string, labels: string[], series: number }|nil
+---@return perigee.SharedMetric
+function shared.gauge(name, options)
+  return require("perigee.shared.metric").new("gauge", name, options)
+end
+
+--- How often values were up to each of some bounds: observe(value, labels).
+---@param name string
+---@param options { help: string, labels: string[], series: number, buckets: number[] }|nil buckets: upper
+---   ends that grow; default from 5 ms to 10 s
+---@return perigee.SharedMetric
+function shared.histogram(name, options)
+  return require("perigee.shared.metric").new("histogram", name, options)
+end
+
 --- A table of strings, numbers, booleans and nested tables by string keys, with times to live and lists; a
 --- cache, when it evicts. Does not yield; raises at the caller's place. See perigee.shared.dict.
 ---@param name string 1 to 63 bytes
@@ -109,6 +135,13 @@ end
 ---@return perigee.SharedRateLimiter
 function shared.rate_limiter(name, options)
   return require("perigee.shared.rate_limiter").new(name, options)
+end
+
+--- How full the shared memory is, and what is in it. Does not yield; raises at the caller's place.
+---@return { size: number, used: number, free: number, objects: table[] } # bytes, the directory included;
+---   each object has name, kind, shape, size (bytes), and what its kind says: figures
+function shared.stat()
+  return require("perigee.shared.stat").read()
 end
 
 --- Whether a value is a shared object.
