@@ -173,6 +173,19 @@ describe("perigee.shared.queue", function()
     connections[2]:close()
   end)
 
+  it("is among the figures of all shared objects", function()
+    local server = serve()
+    assert.equal("queue | 2 | 1 | 4", run(server, [[
+      jobs:put_many { 1, 2, 3 }
+      app.ctx.kept = { jobs:get_ack() }
+      for _, object in ipairs(shared.stat().objects) do
+        if object.name == "jobs" then
+          return object.kind, object.figures.size, object.figures.taken, object.figures.capacity
+        end
+      end
+    ]]))
+  end)
+
   it("keeps its messages, and those taken, over reloads", function()
     local server = serve()
     run(server, "jobs:put_many { 'a', 'b', 'c' } app.ctx.kept = { jobs:get_ack() }")
