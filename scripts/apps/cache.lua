@@ -8,7 +8,7 @@ local app = perigee.app "cache"
 
 local FRESH = 60 -- seconds
 
-app:main_process_start(function(app)
+app:main_process_start(function()
   app.shared.pages = perigee.shared.dict("pages", { size = "16 MiB", eviction = "lru" })
 end)
 
