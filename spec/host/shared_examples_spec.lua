@@ -33,6 +33,20 @@ describe("the example", function()
     assert.equal("miss", server:get("/squares/12").headers["x-cache"])
   end)
 
+  it("rate_limit lets each client have its share, whichever workers it meets", function()
+    local server = host.serve { app = example "rate_limit", flags = { "--workers", "3" } }
+    local ann, bob = { ["X-Api-Key"] = "ann" }, { ["X-Api-Key"] = "bob" }
+    assert.equal("found, 5 left\n", server:get("/search", ann).body)
+    local refused
+    for _ = 1, 50 do -- a token comes back every half second
+      local response = server:get("/search", ann)
+      if response.status == 429 then refused = response end
+    end
+    assert.truthy(refused)
+    assert.matches("^[123]$", refused.headers["retry-after"])
+    assert.equal("fine, 9 left\n", server:get("/", bob).body)
+  end)
+
   it("jobs does every job, also those of a worker that is killed", function()
     local server = host.serve { app = example "jobs", flags = { "--workers", "2" } }
     local connection = client.connect(server.port)
