@@ -263,6 +263,49 @@ void managed_stop_all(struct manager *manager)
 	managed_reconcile(manager);
 }
 
+void managed_pause(struct manager *manager)
+{
+	LIST_EACH(node, &manager->managed)
+	{
+		struct managed *managed = LIST_ENTRY(node, struct managed, node);
+
+		for (uint32_t i = 0; i < managed->count; i++) {
+			struct managed_instance *instance = managed->instances[i];
+
+			instance->paused = instance->wanted;
+			managed_stop(instance);
+		}
+	}
+	managed_reconcile(manager);
+}
+
+void managed_resume(struct manager *manager)
+{
+	LIST_EACH(node, &manager->managed)
+	{
+		struct managed *managed = LIST_ENTRY(node, struct managed, node);
+
+		for (uint32_t i = 0; i < managed->count; i++) {
+			if (managed->instances[i]->paused)
+				managed_restart(managed->instances[i]);
+			managed->instances[i]->paused = false;
+		}
+	}
+	managed_reconcile(manager);
+}
+
+const char *managed_undeclared(const struct manager *manager)
+{
+	LIST_EACH(node, &manager->managed)
+	{
+		const struct managed *managed = LIST_ENTRY(node, struct managed, node);
+
+		if (managed->dynamic)
+			return managed->terms.name;
+	}
+	return NULL;
+}
+
 /* --- events ----------------------------------------------------------------------------------- */
 
 void managed_on_ready(struct child *child)

@@ -122,6 +122,21 @@ int place_enter(struct place *place, struct child *child, struct error *error)
 	return 0;
 }
 
+void place_adopt(struct place *place, struct child *child, uint32_t starts)
+{
+	struct manager *manager = child->manager;
+
+	child->place = place;
+	child->beats = shm_slots_seat(manager->slots_table, child->seat);
+	child->start_at = clock_wall() - (int64_t)(clock_now() - child->started);
+	manager->seats_taken[child->seat] = true;
+	place->open = true;
+	place->processes++;
+	place->starts = starts;
+	if (starts > 1)
+		place->restart_at = child->start_at;
+}
+
 void place_rest(struct place *place, enum shm_state state)
 {
 	struct shm_process process = {.state = state, .server = place->server};

@@ -70,7 +70,7 @@ static int set_up(struct zygote *zygote, struct error *error)
 	shm_region_use(WIRE_FD_REGION);
 	shm_bells_use(WIRE_FD_BELLS);
 	zygote->slots = shm_slots_map(WIRE_FD_SLOTS, error);
-	if (zygote->slots == NULL)
+	if (zygote->slots == NULL || shm_slots_map_activity(WIRE_FD_SLOTS, error) != 0)
 		return -1;
 	shm_slots_protect(zygote->slots);
 	/* A line printed is a line logged, though stdout is a pipe; the children inherit this. */

@@ -582,15 +582,6 @@ app.manager:manage("from-config", { "sleep", "1000" })
     wait_state(server, "from-config", "ACKED")
   end)
 
-  it("needs a manager", function()
-    local address = "127.0.0.1:" .. host.free_port()
-    local run = host.run({ "serve", "app.lua", "--single-process", "--bind", address },
-      { app = make 'app.manager:manage("mailer", { "true" })' })
-    assert.equal(1, run.status)
-    local problem = "app.lua:%d+: with single_process there is no manager to look after the process 'mailer'"
-    assert.truthy(run.stderr[1]:find(problem), run.stderr[1])
-  end)
-
   it("names the line of what is wrong, also in perigee check", function()
     local function problem_of(call)
       local run = host.run({ "check", "app.lua" }, { app = make(call) })

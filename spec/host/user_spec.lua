@@ -135,6 +135,9 @@ describe("--user", function()
     server:wait_version("v1", 2)
     server:reload(host.versioned_app "v2")
     server:wait_version("v2", 2)
+    server:signal "sigusr2" -- the same program once more, as the same user
+    server:expect "generation 3 serves"
+    assert.equal(65534, other_processes(server)["worker 0 gen 3"])
     assert.equal(0, server:stop())
   end)
 
