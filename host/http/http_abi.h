@@ -90,6 +90,9 @@ const char *http_request_ip(const struct http_request *request, uint64_t serial)
  * "PREFIX-SERIAL", the serial in hexadecimal. Up to 39 bytes; copied. */
 void http_request_id_prefix(const char *prefix);
 
+/* Has the access log say that the client is at `ip`, NUL-terminated text, and not at its peer's. */
+void http_request_log_client(struct http_request *request, uint64_t serial, const char *ip);
+
 /*
  * Asks for the body: for `least` bytes of it that are not taken yet (1: the next piece), or for
  * all of it (UINT64_MAX). Sends the client the "100 Continue" it may wait for. HTTP_OK: they are

@@ -109,6 +109,7 @@ struct http_exchange {
 
 	struct arena arena; /* the decoded path */
 	char ip[HTTP_IP_SIZE];
+	char client[HTTP_IP_SIZE]; /* for the access log: who its proxies say it is; or "" */
 };
 
 /* An exchange for `connection`, or NULL when memory is out. */

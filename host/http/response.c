@@ -322,6 +322,8 @@ int http_response_upgrade(struct http_exchange *exchange, const char *accept,
 	parts[2] = SLICE("\r\n");
 	http_output_add(exchange->connection, parts, 3);
 	exchange->view.state = HTTP_REQUEST_UPGRADED;
+	exchange->status = head.status;
+	exchange->sent = 0;
 	http_exchange_queue(exchange); /* its response_timeout is over */
 	return HTTP_OK;
 }

@@ -41,6 +41,7 @@ local dispatch = {}
 local app            -- the app that is served; set by install
 local router
 local watched = false -- development: what a handler was doing when it raised is kept
+local logs_client = false -- the access log needs to be told who stands behind trusted proxies
 local writers = {}   -- serial → task that waits for its client to take bytes
 local tasks = {}     -- slot → task of its coroutine
 
@@ -54,6 +55,7 @@ function dispatch.install(served)
   request.app = served
   form.configure(served.config)
   proxy.configure(served.config.trusted_proxies)
+  logs_client = served.config.access_log ~= "off" and #(served.config.trusted_proxies or {}) > 0
 end
 
 -- ── Values to responses ──────────────────────────────────────────────────────────────────────
@@ -342,6 +344,7 @@ local function serve(task)
   local req = request.new(pointer, serial)
   task.serial, task.request, task.hooked = serial, req, false
   scheduler.current = task
+  if logs_client then C.http_request_log_client(pointer, serial, req.ip or "") end
   local method = ffi_string(pointer.method, pointer.method_size)
   local path = ffi_string(pointer.path, pointer.path_size)
   local escaped = false
