@@ -18,6 +18,7 @@ local log = require "perigee.log"
 local proxy = require "perigee.proxy"
 local request = require "perigee.request"
 local scheduler = require "perigee.scheduler"
+local sse = require "perigee.sse"
 local static = require "perigee.static"
 local traceback = require "perigee.traceback"
 local urlencoded = require "perigee.urlencoded"
@@ -135,7 +136,11 @@ end
 local function error_response(req, value)
   local raised = traceback.unwrap(value)
   if scheduler.is_cancelled(raised) then return nil end
-  if not http.is_error(raised) then log_fault(req, value) end
+  if not http.is_error(raised) then
+    log_fault(req, value)
+  elseif raised.response then
+    return raised.response
+  end
   local ok, response = xpcall(handle_exception, traceback.handler, req, value)
   if ok then return response end
   if scheduler.is_cancelled(traceback.unwrap(response)) then return nil end
@@ -269,20 +274,28 @@ local function respond(task, req, response)
   send(req, response)
 end
 
+--- What is left to do for a request once its answer is an error too, or has begun before the error.
+local function give_up(req, fault)
+  log_fault(req, fault)
+  if tonumber(req[POINTER].serial) == req[SERIAL] and req[POINTER].state == STREAMING then
+    C.http_response_abort(req[POINTER], req[SERIAL])
+  else
+    pcall(send, req, http.plain_error(500))
+  end
+end
+
 --- Answers a request whose coroutine died of an error. Runs in a task of its own.
 local function recover(task, req, fault, hooked_already)
   task.hooked = hooked_already
   if tonumber(req[POINTER].serial) == req[SERIAL] and req[POINTER].state == STREAMING then
-    log_fault(req, fault)
-    C.http_response_abort(req[POINTER], req[SERIAL])
+    give_up(req, fault)
     return
   end
   local response = error_response(req, fault)
   if not response then return end
   local ok, problem = xpcall(respond, traceback.handler, task, req, response)
   if ok or scheduler.is_cancelled(traceback.unwrap(problem)) then return end
-  log_fault(req, problem)
-  pcall(send, req, http.plain_error(500))
+  give_up(req, problem)
 end
 
 --- The coroutine in a slot has died of an error. Called from C and by the scheduler; the slot is
@@ -302,6 +315,7 @@ function dispatch.failed(slot, value, release)
     log.error("in Perigee itself: %s", traceback.text(fault))
     return
   end
+  sse.abandon(req[SERIAL])
   local was_websocket = websocket.abandon(req[SERIAL])
   local cancelled = scheduler.is_cancelled(traceback.unwrap(fault))
   if cancelled or was_websocket then
