@@ -311,6 +311,7 @@ static void start_request(struct http_exchange *exchange)
 	exchange->is_head = false;
 	exchange->framing = HTTP_FRAMING_NONE;
 	exchange->full = false;
+	exchange->chunk_begun = false;
 }
 
 static void show_body(struct http_exchange *exchange)

@@ -94,11 +94,12 @@ struct http_exchange {
 	bool client_closes;    /* it does not want to keep the connection */
 
 	/* Answering; see response.c. */
-	bool keep_alive; /* the connection outlives this exchange, as far as this one knows */
-	bool is_head;    /* HEAD: answers have no body */
-	bool full;       /* HTTP_FULL was said, on_writable is owed */
-	uint8_t framing; /* enum http_framing */
-	uint64_t owed;   /* body bytes that are announced and not written */
+	bool keep_alive;  /* the connection outlives this exchange, as far as this one knows */
+	bool is_head;     /* HEAD: answers have no body */
+	bool full;        /* HTTP_FULL was said, on_writable is owed */
+	bool chunk_begun; /* the next chunk's size has a first digit already */
+	uint8_t framing;  /* enum http_framing */
+	uint64_t owed;    /* body bytes that are announced and not written */
 	struct compressor *compressor;    /* of a body in pieces; NULL while none is compressed */
 	struct http_file_body *file_body; /* what the loop sends of the answer; NULL else */
 	int status;                       /* of the answer; 0 before */

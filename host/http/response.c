@@ -180,6 +180,7 @@ static void send_chunk(struct http_exchange *exchange, struct slice data)
 
 	if (data.size == 0)
 		return; /* an empty chunk would be the last */
+	exchange->chunk_begun = false;
 	parts[0].size = (size_t)snprintf(line, sizeof line, "%zx\r\n", data.size);
 	http_output_add(exchange->connection, parts, 3);
 }
@@ -331,4 +332,12 @@ int http_response_upgrade(struct http_exchange *exchange, const char *accept,
 void http_response_continue(struct http_exchange *exchange)
 {
 	http_output_add(exchange->connection, &SLICE("HTTP/1.1 100 Continue\r\n\r\n"), 1);
+}
+
+void http_response_begin_chunk(struct http_exchange *exchange)
+{
+	if (exchange->framing != HTTP_FRAMING_CHUNKED || exchange->chunk_begun)
+		return;
+	exchange->chunk_begun = true;
+	http_output_add(exchange->connection, &SLICE("0"), 1);
 }

@@ -280,6 +280,16 @@ describe("http: a client that leaves", function()
     host:line("^cancel /never 2$", 2)
   end))
 
+  it("in the middle of a stream cancels its handler", with_host({}, function(host)
+    for i, leave in ipairs { "close", "reset" } do
+      local client = raw.connect(host.port)
+      client:send(get "/begin")
+      raw.wait(function() return client.data:find "begun" end, "the stream")
+      client[leave](client)
+      host:line("^cancel /begin 2$", i)
+    end
+  end))
+
   it("with a reset after it has ended sending cancels its handler at once", with_host({}, function(host)
     local client = raw.connect(host.port)
     client:send(get "/never"):half_close()

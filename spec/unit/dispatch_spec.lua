@@ -142,7 +142,8 @@ describe("a request's way", function()
     ready()
     serve {}
     assert.equal(303, sent().status)
-    for _, line in ipairs { "Location: /login\r\n", "X-Why: because\r\n", "X-Hook: yes\r\n", "Set-Cookie: seen=1;" } do
+    for _, line in ipairs { "Location: /login\r\n", "X-Why: because\r\n", "X-Hook: yes\r\n",
+      "Set-Cookie: seen=1;" } do
       assert.truthy(sent().headers:find(line, 1, true), line)
     end
     assert.same({}, logged)
