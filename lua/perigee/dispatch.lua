@@ -389,6 +389,7 @@ local function serve(task)
       return
     end
   else
+    if route and route.upgrade and websocket.is_wanted(req) then route = route.upgrade end
     req[ROUTE], req[VALUES] = route or false, route and values or false
     value = produce_watched(req, method, values)
   end

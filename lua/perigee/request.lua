@@ -12,6 +12,7 @@ local form = require "perigee.form"
 local http = require "perigee.http"
 local json = require "perigee.json"
 local proxy = require "perigee.proxy"
+local url = require "perigee.url"
 local urlencoded = require "perigee.urlencoded"
 
 local C = abi.C
@@ -380,6 +381,17 @@ end
 
 function getters.app()
   return request.app
+end
+
+--- The URL of a route, as app:url_for makes it. With the option `external` it has the scheme and the
+--- host that the client has asked for, unless the route or an option says another. Raises at the
+--- caller's place; does not yield.
+---@param name string
+---@param params table|nil of the path, by name
+---@param options table|nil query, anchor, external, scheme, host
+---@return string
+function methods:url_for(name, params, options)
+  return url.build(request.app, name, params, options, self)
 end
 
 --- Has `fn(req)` called, in a task of its own, when the client goes away before it has its answer.

@@ -9,6 +9,7 @@ local hooks = require "perigee.hooks"
 local listeners = require "perigee.listeners"
 local nearest = require "perigee.nearest"
 local pattern = require "perigee.pattern"
+local static = require "perigee.static"
 
 local scope = { methods = {} }
 
@@ -343,6 +344,7 @@ local function make_route(around, declared)
   route.response_hooks = hooks.order(around.response_hooks)
   route.hooked = #route.request_hooks > 0 or #route.response_hooks > 0
   route.exceptions = own_exceptions(around, declared)
+  route.site = declared.site and static.place(declared.site, route.pattern, declared.place)
   return route
 end
 

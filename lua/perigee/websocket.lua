@@ -304,6 +304,16 @@ local function refuse(status, reason)
   error(http.error(status, reason, headers), 0)
 end
 
+--- Whether a request asks to become a WebSocket, be it in a proper way or not. Does not yield.
+---@param req perigee.Request
+---@return boolean
+function websocket.is_wanted(req)
+  for _, name in ipairs(elements(req.headers.upgrade)) do
+    if name:lower() == "websocket" then return true end
+  end
+  return false
+end
+
 --- Answers 101, or raises the error that refuses the request.
 local function open(req, options)
   local pointer, serial = req[POINTER], req[SERIAL]

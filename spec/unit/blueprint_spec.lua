@@ -139,6 +139,30 @@ describe("a blueprint", function()
   end)
 end)
 
+describe("a blueprint's files", function()
+  it("are where the blueprint is, each time", function()
+    local app, docs = app_module.new "spec", blueprint.new("docs", { prefix = "/docs", version = 2 })
+    docs:static("/files/", "/tmp")
+    app:register(docs)
+    app:register(docs:copy "more", { prefix = "/more" })
+    app_module.freeze(app)
+    local prefixes = {}
+    for i, route in ipairs(app.router.routes) do
+      prefixes[i] = route.pattern .. " " .. route.site.prefix
+    end
+    assert.same({ "/v2/docs/files/ /v2/docs/files/", "/v2/docs/files/<path:path> /v2/docs/files/",
+      "/v2/more/files/ /v2/more/files/", "/v2/more/files/<path:path> /v2/more/files/" }, prefixes)
+  end)
+
+  it("cannot be below a parameter", function()
+    local app, docs = app_module.new "spec", blueprint.new("docs", { prefix = "/<tenant>" })
+    docs:static("/files", "/tmp")
+    app:register(docs)
+    assert.matches("blueprint_spec.lua:%d+: app:static: the path '/<tenant>/files/' cannot have parameters",
+      error_of(app_module.freeze, app))
+  end)
+end)
+
 describe("url_for", function()
   local app
 
