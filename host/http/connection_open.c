@@ -21,6 +21,7 @@ static void tell_body(struct http_connection *connection)
 
 	http_connection_forget_wait(connection);
 	exchange->body_asked = 0;
+	exchange->body_waited += uv_now(server->loop) - exchange->asked_at;
 	server->dispatching = exchange;
 	http_output_begin(connection);
 	server->handler->on_body(server->context, &exchange->view);
@@ -38,6 +39,9 @@ void http_connection_take_body(struct http_connection *connection, const char *d
 		http_body_fail(exchange, exchange->refusal, exchange->reason);
 	else if (buffer_add(&exchange->rest, data + taken, size - taken) != 0)
 		connection->broken = true;
+	else if (parsed == HTTP_PARSED_MORE && http_body_is_slow(exchange))
+		http_body_fail(exchange, 408, "the body comes too slowly");
+	http_connection_forget_wait(connection); /* body_timeout is for the next bytes */
 	if (http_body_is_due(exchange))
 		tell_body(connection);
 	if (parsed == HTTP_PARSED_REQUEST && http_exchange_is_open(exchange) &&

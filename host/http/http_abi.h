@@ -101,6 +101,10 @@ void http_request_log_client(struct http_request *request, uint64_t serial, cons
  */
 int http_request_body_wait(struct http_request *request, uint64_t serial, uint64_t least);
 
+/* Sets how many bytes the body may have, at most as many as the server's body_limit. One that has
+ * or announces more fails with 413. Returns HTTP_OK or HTTP_OVER. */
+int http_request_body_limit(struct http_request *request, uint64_t serial, uint64_t limit);
+
 /* Takes what is there of the body: body_size is 0 then. Returns HTTP_OK or HTTP_OVER. */
 int http_request_body_take(struct http_request *request, uint64_t serial);
 

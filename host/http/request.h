@@ -77,13 +77,16 @@ struct http_exchange {
 	uint32_t extension_bytes; /* of all chunk extensions of this body */
 	const char *placed;       /* the body where it was read; NULL when it is in `body` */
 	size_t placed_size;
-	uint64_t length;     /* bytes of the body that were announced; 0 when chunked */
-	uint64_t body_total; /* bytes of it that have come */
-	uint64_t body_asked; /* bytes the handler waits for, UINT64_MAX for all; 0 for none */
-	uint64_t dropped;    /* bytes of it that came after the answer */
-	int refusal;         /* status of the error found, 0 for none */
-	const char *reason;  /* a sentence to it */
-	char last_byte;      /* of the lines checked so far */
+	uint64_t length;      /* bytes of the body that were announced; 0 when chunked */
+	uint64_t body_limit;  /* bytes of it at most; the server's, or what the handler said */
+	uint64_t body_total;  /* bytes of it that have come */
+	uint64_t body_asked;  /* bytes the handler waits for, UINT64_MAX for all; 0 for none */
+	uint64_t asked_at;    /* when it began to wait; loop time, ms */
+	uint64_t body_waited; /* ms of waiting before that */
+	uint64_t dropped;     /* bytes of it that came after the answer */
+	int refusal;          /* status of the error found, 0 for none */
+	const char *reason;   /* a sentence to it */
+	char last_byte;       /* of the lines checked so far */
 	bool begun;    /* a byte of it was read; until then the parser's fields mean nothing */
 	bool in_value; /* the parser is in a field's value, not its name */
 	bool head_complete;

@@ -33,7 +33,9 @@ struct http_config {
 	uint64_t
 		unread_body_limit; /* 256 KiB of a body no handler reads are dropped; else closed */
 	uint32_t header_timeout; /* 10 s from a request's first byte to the end of its head: 408 */
-	uint32_t body_timeout;   /* 60 s for what a handler asks for of the body: 408 */
+	uint32_t body_timeout;   /* 60 s for the next bytes of what a handler asks for: 408 */
+	uint32_t body_rate_minimum;  /* 256 bytes a second on average, once body_timeout was waited
+				      * for a body in all: 408 */
 	uint32_t keep_alive_timeout; /* 75 s without a request */
 	uint32_t response_timeout;   /* 60 s from the request, or what it asked for of the body, to
 				      * the handler's answer: 503 */

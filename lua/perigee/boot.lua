@@ -157,6 +157,7 @@ local function make_plan(app, given, path)
   record.add(pieces, "app", path)
   record.add(pieces, "name", app.name)
   record.add(pieces, "routes", #app.router.routes)
+  record.add(pieces, "body_limit_most", ("%d"):format((app.router:body_limit_most(app.config.body_limit))))
   for _, name in ipairs(settings.names) do
     local value = given.values[name]
     if type(value) == "table" then

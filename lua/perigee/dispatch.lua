@@ -54,6 +54,8 @@ function dispatch.install(served)
   watched = served.config.mode == "development"
   for _, route in ipairs(watched and router.routes or {}) do route.hooked = true end -- the long way
   request.app = served
+  local _, own_limits = router:body_limit_most(0)
+  request.limit_bodies(own_limits and served.config.body_limit or nil)
   form.configure(served.config)
   proxy.configure(served.config.trusted_proxies)
   logs_client = served.config.access_log ~= "off" and #(served.config.trusted_proxies or {}) > 0

@@ -34,6 +34,7 @@ local router = {
 ---@field names string[] of its parameters, in order
 ---@field count number of its parameters
 ---@field order number among the routes of the app
+---@field body_limit number|nil bytes; nil: as the app's
 ---@field site perigee.Site|nil of app:static
 ---@field weak boolean|nil gives way to another route of the same shape
 ---@field parsed perigee.Pattern
@@ -211,6 +212,18 @@ local function enter_route(self, tables, route, strict)
   if strict == true then return end
   if route.parsed.shape ~= "/" then claim(self, route, not slash) end
   enter(tables, strict == "redirect" and redirection(route) or route, not slash)
+end
+
+--- The most that any route allows a body to have.
+---@param default number bytes, of routes that do not say
+---@return number
+---@return boolean # whether there are routes that say
+function methods:body_limit_most(default)
+  local most, own = default, false
+  for _, route in ipairs(self.routes) do
+    most, own = math.max(most, route.body_limit or 0), own or route.body_limit ~= nil
+  end
+  return most, own
 end
 
 --- Makes the tables that match uses. Routes added later are not seen. Raises when two routes

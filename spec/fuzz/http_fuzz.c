@@ -42,6 +42,7 @@ static const struct http_config config = {
 	.unread_body_limit = 600,
 	.header_timeout = 1000,
 	.body_timeout = 1000,
+	.body_rate_minimum = 256,
 	.keep_alive_timeout = 1000,
 	.response_timeout = 1000,
 	.write_timeout = 1000,

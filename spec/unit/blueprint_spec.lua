@@ -139,6 +139,23 @@ describe("a blueprint", function()
   end)
 end)
 
+describe("a blueprint's body_limit", function()
+  it("goes for its routes, unless they say another", function()
+    local app, uploads = app_module.new "spec", blueprint.new("uploads", { body_limit = "2 KiB" })
+    app:post("/", answer)
+    uploads:post("/a", answer)
+    uploads:post("/b", answer, { body_limit = 10 })
+    app:register(uploads)
+    app_module.freeze(app)
+    local routes = app.router.routes
+    assert.same({ nil, 2048, 10 }, { routes[1].body_limit, routes[2].body_limit, routes[3].body_limit })
+    assert.same({ 4096, true }, { app.router:body_limit_most(4096) })
+    assert.same({ 2048, true }, { app.router:body_limit_most(5) })
+    assert.matches("blueprint_spec.lua:%d+: app:post: the option 'body_limit': .* must be a size",
+      error_of(app.post, app_module.new "other", "/", answer, { body_limit = "much" }))
+  end)
+end)
+
 describe("a blueprint's files", function()
   it("are where the blueprint is, each time", function()
     local app, docs = app_module.new "spec", blueprint.new("docs", { prefix = "/docs", version = 2 })
