@@ -208,6 +208,9 @@ describe("a WebSocket's frames", function()
     { "of a close with the code 1015", frames.close(1015), 1002 },
     { "of a close with the code 2999", frames.close(2999), 1002 },
     { "of a close with the code 5000", frames.close(5000), 1002 },
+    { "with a fragment that is no UTF-8, whatever follows", frames.text("ab\255c", { fin = false }), 1007 },
+    { "with fragments that cannot become UTF-8", frames.text("a\226\130", { fin = false })
+      .. frames.make(frames.CONTINUATION, "\226x", { fin = false }), 1007 },
     { "of a close with a reason that is no UTF-8", frames.close(1000, "\255"), 1007 },
   }
   for _, case in ipairs(broken) do
