@@ -58,7 +58,8 @@ static bool is_worth_coding(const struct http_exchange *exchange, size_t size)
 {
 	const struct http_config *config = exchange->connection->server->config;
 
-	return size >= config->compress_minimum && config->compress != 0;
+	return size >= config->compress_minimum && size <= config->compress_maximum &&
+	       config->compress != 0;
 }
 
 /* Answers 406: the client has ruled out every form that there is of the answer. */

@@ -45,6 +45,7 @@ struct http_config {
 	uint32_t compress;       /* 1: texts are compressed for clients that ask for it; 0: never */
 	uint32_t compress_level; /* 4; from 1, fast, to 9, small */
 	uint64_t compress_minimum;  /* 1 KiB; smaller answers are sent as they are */
+	uint64_t compress_maximum;  /* 4 MiB; so are larger ones, which would hold up the loop */
 	int access_log;             /* enum http_access_format */
 	uint32_t file_cache_time;   /* 1 s until a file served before is compared with the disk's */
 	uint32_t file_cache_open;   /* 128 files are kept open at most */

@@ -73,6 +73,8 @@ int worker_settings_read(
 	http->websocket_compression = (uint32_t)compression;
 	if (record_number(plan, "compress", 0, 1, &compress, error) != 0 ||
 		record_number(plan, "compress_minimum", 0, UINT64_MAX >> 1, &http->compress_minimum,
+			error) != 0 ||
+		record_number(plan, "compress_maximum", 0, UINT64_MAX >> 1, &http->compress_maximum,
 			error) != 0)
 		return -1;
 	http->compress = (uint32_t)compress;

@@ -159,23 +159,37 @@ local function header_lines(req, response)
   return lines, kind
 end
 
+local SLICE = 256 * 1024 -- bytes of a stream that are compressed before others get their turn
+
+--- Writes a piece of a stream. Yields while the client is slow.
+local function write_piece(req, data)
+  local result = C.http_response_write(req[POINTER], req[SERIAL], data, #data)
+  if result == FULL then
+    writers[req[SERIAL]] = scheduler.current
+    scheduler.park()
+    return true
+  elseif result == OK then
+    return true
+  elseif result == OVER then
+    return nil, "request is over"
+  end
+  return nil, "cannot write (" .. tonumber(result) .. ")"
+end
+
 --- The write function of a stream.
 local function stream_writer(req)
   return function(data)
     if type(data) ~= "string" then
       error("write: data must be a string, not a " .. type(data), 2)
     end
-    local result = C.http_response_write(req[POINTER], req[SERIAL], data, #data)
-    if result == FULL then
-      writers[req[SERIAL]] = scheduler.current
-      scheduler.park()
-      return true
-    elseif result == OK then
-      return true
-    elseif result == OVER then
-      return nil, "request is over"
+    local at = 1
+    while #data - at >= SLICE do
+      local ok, message = write_piece(req, data:sub(at, at + SLICE - 1))
+      if not ok then return nil, message end
+      at = at + SLICE
+      scheduler.sleep(0)
     end
-    return nil, "cannot write (" .. tonumber(result) .. ")"
+    return write_piece(req, at == 1 and data or data:sub(at))
   end
 end
 

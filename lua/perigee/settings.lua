@@ -101,6 +101,8 @@ settings.list = {
     help = "texts by brotli or gzip, for clients that ask for it" },
   { name = "compress_minimum", type = "size", default = KIB, least = 0, most = GIB,
     help = "smaller answers are sent as they are" },
+  { name = "compress_maximum", type = "size", default = 4 * MIB, least = 0, most = 1024 * GIB,
+    help = "larger ones are too, unless they are streamed" },
   { name = "compress_level", type = "int", default = 4, least = 1, most = 9,
     help = "from 1, fast, to 9, small" },
   { name = "file_cache_time", type = "seconds", default = 1, least = 0, most = DAY,

@@ -46,6 +46,19 @@ app:get("/events", function()
   return http.stream(function(write) write("data: x\n\n") end, 200,
     { ["Content-Type"] = "text/event-stream" })
 end)
+app:get("/large/<n:int>", function(_, n) return ("x"):rep(n) end)
+local turns = 0
+app:get("/large-piece", function()
+  return http.stream(function(write)
+    local done = false
+    perigee.spawn(function()
+      while not done do turns = turns + 1 perigee.sleep(0) end
+    end)
+    write(("x"):rep(1000000) .. "\n")
+    done = true
+  end)
+end)
+app:get("/turns", function() return tostring(turns) end)
 app:get("/broken", function() return http.stream(function(write) write("half") error "in the middle" end) end)
 return app
 ]]
@@ -168,6 +181,20 @@ describe("compression", function()
       assert.is_nil(answer.headers.vary, path)
     end
     assert.equal("x-own", ask("/encoded", "br").headers["content-encoding"])
+  end)
+
+  it("leaves a large answer as it is, and lets others have turns while a large piece is compressed", function()
+    serve { "--compress-maximum", "64 KiB" }
+    local large = ask("/large/65537", "br")
+    assert.is_nil(large.headers["content-encoding"])
+    assert.equal(65537, #large.body)
+    assert.equal("br", ask("/large/65536", "br").headers["content-encoding"])
+    local streamed = ask("/large-piece", "gzip")
+    assert.equal("gzip", streamed.headers["content-encoding"])
+    local text = decode.text("gzip", streamed.body)
+    assert.equal(1000001, #text)
+    assert.matches("^x+\n", text)
+    assert.is_true(tonumber(ask("/turns").body) >= 3)
   end)
 
   it("makes a strong ETag weak, and adds to Vary", function()
