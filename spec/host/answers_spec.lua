@@ -183,7 +183,7 @@ describe("compression", function()
     assert.equal("x-own", ask("/encoded", "br").headers["content-encoding"])
   end)
 
-  it("leaves a large answer as it is, and lets others have turns while a large piece is compressed", function()
+  it("leaves a large answer as it is, and gives others turns while it compresses a large piece", function()
     serve { "--compress-maximum", "64 KiB" }
     local large = ask("/large/65537", "br")
     assert.is_nil(large.headers["content-encoding"])
