@@ -52,13 +52,14 @@ static void close_birth(struct birth_fds *birth)
 }
 
 /* Neither end blocks: a child that prints more than is taken loses lines, never time. */
-static int make_pipe(int *ret_ours, int *ret_theirs)
+static int make_pipe(const struct identity *identity, int *ret_ours, int *ret_theirs)
 {
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
 		return -1;
 	(void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES);
+	identity_own(identity, ends[1]); /* /dev/stderr can be opened by who has it */
 	*ret_ours = ends[0];
 	*ret_theirs = ends[1];
 	return 0;
@@ -75,9 +76,9 @@ static int make_channels(struct child *child, struct birth_fds *birth)
 	child->spare = fcntl(child->control, F_DUPFD_CLOEXEC, 0);
 	if (child->spare < 0)
 		return -1;
-	if (make_pipe(&child->out.fd, &birth->out) != 0)
+	if (make_pipe(&child->manager->identity, &child->out.fd, &birth->out) != 0)
 		return -1;
-	return make_pipe(&child->err.fd, &birth->err);
+	return make_pipe(&child->manager->identity, &child->err.fd, &birth->err);
 }
 
 /* Undoes child_new. */
@@ -148,12 +149,14 @@ struct child *child_exec_zygote(
 
 	if (child == NULL)
 		return NULL;
-	pid = spawn_exec_zygote(&(struct spawn_zygote){.settings = manager->settings_fd,
+	pid = spawn_exec_zygote(&(struct spawn_zygote){.identity = &manager->identity,
+					.settings = manager->settings_fd,
 					.control = birth.control,
 					.slots = manager->slots_fd,
 					.region = manager->region_fd,
 					.feed = manager->feed_fd,
 					.bell = manager->bell_fd,
+					.bells = manager->bells,
 					.out = birth.out,
 					.err = birth.err},
 		error);

@@ -31,6 +31,28 @@ struct shm_value *shm_value_open(const char *name, const char *kind, int64_t ini
  * Returns 0, or -1; shm_last_error then says why. */
 int shm_region_reserve(uint64_t size);
 
+/* A region that only this process has, if it has none: for `perigee check`. Returns 0, or -1;
+ * shm_last_error then says why. */
+int shm_region_private(void);
+
+/* How full the region is, and how many objects it has. Returns 0, or -1; shm_last_error. */
+struct shm_region_stat {
+	uint64_t size; /* bytes */
+	uint64_t used; /* bytes, the directory included */
+	uint32_t objects;
+};
+int shm_region_stat(struct shm_region_stat *stat);
+
+/* Object number `index` of the directory; its texts last as long as the region. Returns 0, or -1
+ * when there is none. shm_region_stat must have succeeded in this process before. */
+struct shm_region_object {
+	const char *name;
+	const char *kind;
+	const char *shape;
+	uint64_t size; /* bytes */
+};
+int shm_region_object(uint32_t index, struct shm_region_object *object);
+
 /* Takes the lease `name` if no process has it. Returns 1 (also when it is ours already), 0 when
  * another process has it, -1 when it cannot be had; shm_last_error then says why. Never waits. */
 int shm_lease_take(const char *name);

@@ -75,7 +75,8 @@ struct shm_value *shm_value_open(const char *name, const char *kind, int64_t ini
 {
 	struct error error;
 	struct shm_value *value;
-	int is_new;
+	struct shm_want want;
+	int is_new = 0;
 
 	if (strcmp(kind, "int64") != 0 && strcmp(kind, "double") != 0 &&
 		strcmp(kind, "bool") != 0) {
@@ -86,7 +87,10 @@ struct shm_value *shm_value_open(const char *name, const char *kind, int64_t ini
 			&error);
 		return NULL;
 	}
-	value = shm_region_open(name, kind, sizeof *value, create, &is_new, &error);
+	want = (struct shm_want){
+		.name = name, .kind = "value", .shape = kind, .size = sizeof *value};
+	value = create ? shm_region_make(&want, &is_new, &error)
+		       : shm_region_find(name, "value", kind, NULL, &error);
 	if (value == NULL) {
 		(void)shm_fail(-1, &error);
 		return NULL;

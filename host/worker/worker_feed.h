@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/slice.h"
 #include "http/server.h"
+#include "worker/bell.h"
 
 struct shm_feed;
 
@@ -18,8 +19,8 @@ struct worker_feed {
 	struct http_server *server;
 	struct http_counters *counters;
 	uint64_t limit; /* bytes of a topic and its message: publish_limit */
-	uv_poll_t poll; /* of an epoll that watches the bell */
-	uint64_t lost;  /* messages that are in the log already */
+	struct bell bell;
+	uint64_t lost; /* messages that are in the log already */
 };
 
 /* Joins the feed that the process was given, as `seat`. Returns 0, or -1 with *error. */

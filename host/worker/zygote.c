@@ -13,19 +13,23 @@
 #include "script/script.h"
 #include "shm/region.h"
 #include "shm/slots.h"
+#include "shm/wait.h"
 #include "wire/message.h"
 #include "wire/role.h"
 #include "worker/title.h"
 #include "worker/worker.h"
+#include "worker/worker_settings.h"
 #include "worker/zygote_fork.h"
+#include "worker/zygote_orders.h"
 
 struct zygote {
 	pid_t manager;
 	struct script *script;
 	uv_loop_t loop;
 	struct shm_slots *slots;
-	struct buffer plan; /* every setting, resolved; children read it */
-	struct buffer body; /* of the order being read */
+	struct tls_context *tls; /* its workers', or NULL */
+	struct buffer plan;      /* every setting, resolved; children read it */
+	struct zygote_orders orders;
 };
 
 static void tell(enum wire_type type, uint64_t child, pid_t pid, int number, struct slice text)
@@ -61,6 +65,7 @@ static int set_up(struct zygote *zygote, struct error *error)
 	for (int fd = WIRE_FD_SETTINGS; fd < WIRE_FD_END; fd++)
 		(void)fd_set_cloexec(fd, 1);
 	shm_region_use(WIRE_FD_REGION);
+	shm_bells_use(WIRE_FD_BELLS);
 	zygote->slots = shm_slots_map(WIRE_FD_SLOTS, error);
 	if (zygote->slots == NULL)
 		return -1;
@@ -68,7 +73,10 @@ static int set_up(struct zygote *zygote, struct error *error)
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	if (uv_loop_init(&zygote->loop) != 0)
 		return error_set(error, ENOMEM, "cannot make the event loop");
-	return script_open(&zygote->script, &zygote->loop, error);
+	if (script_open(&zygote->script, &zygote->loop, error) != 0)
+		return -1;
+	zygote_orders_open(&zygote->orders, zygote->script);
+	return 0;
 }
 
 /* Runs the user's files and the main_process_start listeners. Returns 0, or what to exit with. */
@@ -87,6 +95,9 @@ static int load(struct zygote *zygote)
 		return fail_load(zygote->plan.data, zygote->plan.size);
 	if (script_check_loop(zygote->script, &error) != 0 ||
 		record_check((struct slice){zygote->plan.data, zygote->plan.size}, &error) != 0)
+		return fail_load_error(&error);
+	if (worker_settings_tls(&zygote->tls, (struct slice){zygote->plan.data, zygote->plan.size},
+		    &error) != 0)
 		return fail_load_error(&error);
 	tell(WIRE_PLAN, 0, 0, 0, (struct slice){zygote->plan.data, zygote->plan.size});
 	return 0;
@@ -135,7 +146,7 @@ static void forget_zygote(struct zygote *zygote, struct fork_fds *fds)
 	fd_close(&fds->out);
 	fd_close(&fds->err);
 	(void)uv_loop_close(&zygote->loop);
-	buffer_free(&zygote->body);
+	zygote_orders_forget(&zygote->orders);
 }
 
 _Noreturn static void become_worker(
@@ -151,6 +162,7 @@ _Noreturn static void become_worker(
 		.seat_number = (unsigned)order->number,
 		.plan = {zygote->plan.data, zygote->plan.size},
 		.control = fds->control,
+		.tls = zygote->tls,
 		.listener_count = fds->listener_count};
 	memcpy(birth.listeners, fds->listeners, sizeof birth.listeners);
 	worker_main(zygote->script, &birth);
@@ -194,22 +206,20 @@ static void run_hook(struct zygote *zygote, const char *name)
 /* Returns false when the zygote is to end. */
 static bool obey(struct zygote *zygote)
 {
-	struct wire_message order;
-	int fds[FD_PASS_MAX];
-	size_t count = FD_PASS_MAX;
+	struct zygote_order order;
 
-	if (wire_receive(WIRE_FD_CONTROL, &order, &zygote->body, fds, &count, 0) != 1)
+	if (!zygote_orders_next(&zygote->orders, &order))
 		return false; /* the manager is gone */
-	if (order.type == WIRE_FORK) {
-		obey_fork(zygote, &order, fds, count);
-		return true;
-	}
-	close_fds(fds, count);
-	if (order.type == WIRE_ALL_READY)
+	if (order.message.type == WIRE_FORK)
+		obey_fork(zygote, &order.message, order.fds, order.count);
+	else
+		close_fds(order.fds, order.count);
+	buffer_free(&order.body);
+	if (order.message.type == WIRE_ALL_READY)
 		run_hook(zygote, "ready");
-	if (order.type == WIRE_STOP)
+	if (order.message.type == WIRE_STOP)
 		run_hook(zygote, "stop");
-	return order.type != WIRE_STOP;
+	return order.message.type != WIRE_STOP;
 }
 
 int zygote_main(void)

@@ -7,7 +7,7 @@ local getinfo = debug.getinfo
 ---@param source string as debug.getinfo gives it: "@perigee/app.lua"
 ---@return boolean
 function caller.is_ours(source)
-  return source:find("^@perigee/") ~= nil or source:find("lua/perigee/[%w_]+%.lua$") ~= nil
+  return source:find("^@perigee/") ~= nil or source:find("lua/perigee/[%w_/]+%.lua$") ~= nil
 end
 
 --- The innermost place in code that is not Perigee's.

@@ -2,24 +2,41 @@ local ffi = require "ffi"
 local core = require "spec.support.core"
 local C = core.lib
 
--- The mapping is one per process, so these specs share one region, as an application would.
+ffi.cdef [[
+struct shm_region_stat { uint64_t size; uint64_t used; uint32_t objects; };
+int shm_region_stat(struct shm_region_stat *stat);
+struct shm_region_object { const char *name; const char *kind; const char *shape; uint64_t size; };
+int shm_region_object(uint32_t index, struct shm_region_object *object);
+]]
+
+
+--- Runs a chunk, which has `core` and `C`, in a process of its own, which has no region yet.
+---@return string what it returned
+local function elsewhere(chunk)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "w"))
+  assert(file:write('local core = require "spec.support.core"\nlocal ffi, C = require "ffi", core.lib\n',
+    "io.write(tostring((function()\n", chunk, "\nend)()))\n"))
+  file:close()
+  local pipe = assert(io.popen("luajit " .. path))
+  local text = pipe:read("*a")
+  pipe:close()
+  os.remove(path)
+  return text
+end
+
+-- The region is one per process, so these specs and those of other files share one, as an application
+-- would.
 describe("shared values", function()
-  local region
-
   setup(function()
-    local err = core.error()
-    region = C.shm_region_create(1024 * 1024, err)
-    assert.is_true(region >= 0, core.text(err))
-  end)
-
-  teardown(function()
-    ffi.C.close(region)
+    assert.equal(0, C.shm_region_private())
   end)
 
   it("are refused where there is no region", function()
-    assert.is_true(C.shm_value_open("early", "int64", 0, 1) == nil)
-    assert.matches("no shared memory", ffi.string(C.shm_last_error()), 1, true)
-    C.shm_region_use(region)
+    assert.matches("no shared memory", elsewhere [[
+      assert(C.shm_value_open("early", "int64", 0, 1) == nil)
+      return ffi.string(C.shm_last_error())
+    ]], 1, true)
   end)
 
   it("are made once, start as asked and are found again with their content", function()
@@ -45,7 +62,8 @@ describe("shared values", function()
 
   it("of another kind are refused, saying both", function()
     assert.is_true(C.shm_value_open("hits", "double", 0, 1) == nil)
-    assert.matches("exists as int64 of 8 bytes, not as double", ffi.string(C.shm_last_error()), 1, true)
+    assert.matches("exists as value of int64, not as value of double", ffi.string(C.shm_last_error()), 1,
+      true)
   end)
 
   it("that do not exist are not made without being asked to", function()
@@ -62,14 +80,30 @@ describe("shared values", function()
   end)
 
   it("are refused, and nothing breaks, when there are too many", function()
-    local made = 0
-    for i = 1, 1100 do
-      if C.shm_value_open("many" .. i, "int64", i, 1) ~= nil then
-        made = made + 1
+    assert.matches("^1024 [^\n]*1024", elsewhere [[
+      C.shm_region_private()
+      local made = 0
+      for i = 1, 1100 do
+        if C.shm_value_open("many" .. i, "int64", i, 1) ~= nil then made = made + 1 end
+      end
+      assert(C.shm_value_get_int64(C.shm_value_open("many7", "int64", 0, 0)) == 7)
+      return made .. " " .. ffi.string(C.shm_last_error())
+    ]])
+  end)
+
+  it("are listed in the directory, which says how full it is", function()
+    C.shm_value_open("listed", "double", 0, 1)
+    local stat = ffi.new "struct shm_region_stat"
+    assert.equal(0, C.shm_region_stat(stat))
+    assert.is_true(stat.used < stat.size and stat.objects > 0)
+    local object, found = ffi.new "struct shm_region_object", nil
+    for i = 0, stat.objects - 1 do
+      assert.equal(0, C.shm_region_object(i, object))
+      if ffi.string(object.name) == "listed" then
+        found = ffi.string(object.kind) .. ffi.string(object.shape)
       end
     end
-    assert.is_true(made > 1000 and made < 1100)
-    assert.matches("1024", ffi.string(C.shm_last_error()), 1, true)
-    assert.equal(7, tonumber(C.shm_value_get_int64(C.shm_value_open("many7", "int64", 0, 0))))
+    assert.equal("valuedouble", found)
+    assert.equal(-1, C.shm_region_object(stat.objects, object))
   end)
 end)

@@ -253,7 +253,7 @@ describe("with few descriptors", function()
 
   it("says what it cannot do, serves with what it has, and takes up the rest later", function()
     local server = host.serve { app = host.versioned_app("v1"), flags = { "--workers", "2" },
-      wrapper = { "sh", "-c", 'ulimit -n 54; exec "$0" "$@"' } }
+      wrapper = { "sh", "-c", 'ulimit -n 86; exec "$0" "$@"' } }
     server:wait_version("v1", 2)
     local count = #server:processes()
     for workers = 3, 8 do

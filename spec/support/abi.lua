@@ -177,6 +177,8 @@ function fake.C.http_file_list() return nil end
 
 local cells, last_error = {}, ""
 
+function fake.C.shm_region_private() return 0 end
+
 function fake.C.shm_value_open(name, kind, initial, create)
   local cell = cells[name]
   if not cell then

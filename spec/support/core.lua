@@ -45,6 +45,7 @@ int wire_receive(int socket, struct wire_message *message, struct buffer *body, 
 int shm_region_create(uint64_t size, struct error *error);
 void shm_region_use(int fd);
 int shm_region_reserve(uint64_t size);
+int shm_region_private(void);
 struct shm_value;
 struct shm_value *shm_value_open(const char *name, const char *kind, int64_t initial, int create);
 int64_t shm_value_get_int64(const struct shm_value *value);
@@ -54,6 +55,7 @@ double shm_value_get_double(const struct shm_value *value);
 double shm_value_add_double(struct shm_value *value, double number);
 const char *shm_last_error(void);
 
+int getpid(void);
 int close(int fd);
 int pipe(int fds[2]);
 ssize_t write(int fd, const void *data, size_t size);

@@ -1,10 +1,10 @@
--- Runs a program to its end while the loop goes on.
+--- Running a program to its end.
 local uv = require "luv"
 
---- Returns what it wrote to stdout and stderr, and its exit status; "cannot be started", -1 if there is none.
--- @tparam table argv the program and its arguments
--- @tparam table env its environment, { "NAME=value", … }; nil: ours
-local function run(argv, env)
+--- @param argv list of strings
+--- @param env list of "NAME=value", or nil for ours
+--- @return text: stdout and stderr as they came; status, -1 when it cannot be started
+return function(argv, env)
   local out, err, status = uv.new_pipe(false), uv.new_pipe(false), nil
   local text = {}
   local process = uv.spawn(argv[1], { args = { unpack(argv, 2) }, stdio = { nil, out, err }, env = env },
@@ -19,5 +19,3 @@ local function run(argv, env)
   process:close()
   return table.concat(text), status
 end
-
-return run
