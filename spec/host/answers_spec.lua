@@ -46,6 +46,13 @@ app:get("/events", function()
   return http.stream(function(write) write("data: x\n\n") end, 200,
     { ["Content-Type"] = "text/event-stream" })
 end)
+app:get("/cjson", function()
+  local cjson = require "cjson"
+  return cjson.encode { cjson.decode '{"a":[1,null]}'.a[2] == cjson.null }
+end)
+app:get("/login", function()
+  http.abort(http.redirect("/in", 303):cookie("session", "new"):delete_cookie("old"))
+end)
 app:get("/large/<n:int>", function(_, n) return ("x"):rep(n) end)
 local turns = 0
 app:get("/large-piece", function()
@@ -107,6 +114,17 @@ describe("an answer", function()
       "__Host-b=2; Path=/; Secure; HttpOnly; SameSite=Strict",
       "c=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure; HttpOnly; SameSite=Lax",
     }, cookies)
+  end)
+
+  it("may be given to http.abort, with its headers and cookies", function()
+    local answer = ask "/login"
+    assert.same({ 303, "/in" }, { answer.status, answer.headers.location })
+    assert.matches("session=new; Path=/; Secure; HttpOnly; SameSite=Lax, old=; ",
+      answer.headers["set-cookie"])
+  end)
+
+  it("may be made with lua-cjson, which is there under its own name", function()
+    assert.equal("[true]", ask("/cjson").body)
   end)
 
   it("with a line break in a header is refused, and the log names header and handler", function()
