@@ -18,6 +18,7 @@ local log = require "perigee.log"
 local proxy = require "perigee.proxy"
 local request = require "perigee.request"
 local scheduler = require "perigee.scheduler"
+local sending = require "perigee.sending"
 local sse = require "perigee.sse"
 local static = require "perigee.static"
 local traceback = require "perigee.traceback"
@@ -25,8 +26,6 @@ local urlencoded = require "perigee.urlencoded"
 local websocket = require "perigee.websocket"
 
 local C = abi.C
-local OK, FULL, OVER = abi.OK, abi.FULL, abi.OVER
-local BAD_STATUS, BAD_HEADER, FILE_LAST = abi.BAD_STATUS, abi.BAD_HEADER, abi.FILE_LAST
 local TYPE_TEXT = 1
 local STREAMING = 2 -- enum http_request_state
 local POINTER, SERIAL, ROUTE, VALUES = request.POINTER, request.SERIAL, request.ROUTE, request.VALUES
@@ -36,6 +35,7 @@ local ffi_string, tonumber, type = ffi.string, tonumber, type
 local unpack = unpack
 local find = string.find
 local send_json, JSON_DEPTH, is_response = abi.send_json, json.DEPTH, http.is_response
+local send, describe = sending.send, sending.describe
 
 local dispatch = {}
 
@@ -43,7 +43,6 @@ local app            -- the app that is served; set by install
 local router
 local watched = false -- development: what a handler was doing when it raised is kept
 local logs_client = false -- the access log needs to be told who stands behind trusted proxies
-local writers = {}   -- serial → task that waits for its client to take bytes
 local tasks = {}     -- slot → task of its coroutine
 
 --- Starts serving an app. Its routes must be compiled.
@@ -62,12 +61,6 @@ function dispatch.install(served)
 end
 
 -- ── Values to responses ──────────────────────────────────────────────────────────────────────
-
-local function describe(req)
-  local route = req[ROUTE]
-  if not route then return "a hook" end
-  return ("the handler of %s %s (%s)"):format(table.concat(route.methods, ","), route.pattern, route.place)
-end
 
 local function not_json(req, problem)
   error(("%s returned a table that JSON cannot say: %s"):format(describe(req), problem), 0)
@@ -150,102 +143,6 @@ local function error_response(req, value)
   return default_error(req, value)
 end
 
--- ── Sending ──────────────────────────────────────────────────────────────────────────────────
-
-local function header_lines(req, response)
-  if response.headers == nil and response.cookies == nil then return nil, response.type end
-  local lines, kind = http.header_lines(response.headers, response.type, response.cookies)
-  if not lines then error(("%s returned %s"):format(describe(req), kind), 0) end
-  return lines, kind
-end
-
-local SLICE = 256 * 1024 -- bytes of a stream that are compressed before others get their turn
-
---- Writes a piece of a stream. Yields while the client is slow.
-local function write_piece(req, data)
-  local result = C.http_response_write(req[POINTER], req[SERIAL], data, #data)
-  if result == FULL then
-    writers[req[SERIAL]] = scheduler.current
-    scheduler.park()
-    return true
-  elseif result == OK then
-    return true
-  elseif result == OVER then
-    return nil, "request is over"
-  end
-  return nil, "cannot write (" .. tonumber(result) .. ")"
-end
-
---- The write function of a stream.
-local function stream_writer(req)
-  return function(data)
-    if type(data) ~= "string" then
-      error("write: data must be a string, not a " .. type(data), 2)
-    end
-    local at = 1
-    while #data - at >= SLICE do
-      local ok, message = write_piece(req, data:sub(at, at + SLICE - 1))
-      if not ok then return nil, message end
-      at = at + SLICE
-      scheduler.sleep(0)
-    end
-    return write_piece(req, at == 1 and data or data:sub(at))
-  end
-end
-
-local function send_stream(req, response)
-  local lines, kind = header_lines(req, response)
-  local result = C.http_response_begin(req[POINTER], req[SERIAL], response.status, kind, lines,
-    lines and #lines or 0, -1)
-  if result ~= OK then return result end
-  response.stream(stream_writer(req), req)
-  result = C.http_response_end(req[POINTER], req[SERIAL])
-  return result
-end
-
-local function send_whole(req, response)
-  local body = response.body
-  if type(body) ~= "string" then
-    error("a response's body must be a string, not a " .. type(body), 0)
-  end
-  local lines, kind = header_lines(req, response)
-  local result = C.http_response_send(req[POINTER], req[SERIAL], response.status, kind, lines,
-    lines and #lines or 0, body, #body)
-  return result -- and not as a tail call, which LuaJIT would not record
-end
-
-local function send_file(req, response)
-  local lines, kind, path = response.lines, response.type, response.file
-  if not lines then
-    lines, kind = header_lines(req, response)
-  elseif response.cookies then
-    lines = lines .. http.header_lines(nil, kind, response.cookies)
-  end
-  local result = C.http_response_file(req[POINTER], req[SERIAL], response.root, path, #path, response.status,
-    kind, lines, lines and #lines or 0)
-  return result -- and not as a tail call, which LuaJIT would not record
-end
-
---- Sends a response. Raises when the server refuses it.
-local function send(req, response)
-  local result
-  if response.file then
-    result = send_file(req, response)
-    while result < FILE_LAST do
-      response = static.instead(req, response, tonumber(result))
-      result = response.file and send_file(req, response) or send_whole(req, response)
-    end
-  elseif response.stream then
-    result = send_stream(req, response)
-  else
-    result = send_whole(req, response)
-  end
-  if result == OK or result == FULL or result == OVER then return end
-  if result == BAD_STATUS then error("a response's status must be from 200 to 599", 0) end
-  if result == BAD_HEADER then error(describe(req) .. " returned a header that cannot be sent", 0) end
-  error("the response could not be sent (" .. tonumber(result) .. ")", 0)
-end
-
 -- ── The long way ─────────────────────────────────────────────────────────────────────────────
 
 --- The answer when no route fits.
@@ -326,7 +223,7 @@ function dispatch.failed(slot, value, release)
   local req, fault = task.request, traceback.of(task.coroutine, value)
   tasks[slot] = nil
   release(slot)
-  if req then writers[req[SERIAL]] = nil end
+  if req then sending.forget(req[SERIAL]) end
   if not req then
     log.error("in Perigee itself: %s", traceback.text(fault))
     return
@@ -447,7 +344,7 @@ local reasons = {
 ---@param serial number
 ---@param why number enum http_cancel
 function dispatch.cancel(serial, why)
-  writers[serial] = nil
+  sending.forget(serial)
   bodies.forget(serial)
   local task = scheduler.of_request(serial)
   if not task then return end
@@ -459,10 +356,7 @@ end
 --- A slow client has taken what was written. Called from C.
 ---@param serial number
 function dispatch.writable(serial)
-  local task = writers[serial]
-  if not task then return websocket.writable(serial) end
-  writers[serial] = nil
-  scheduler.wake(task)
+  if not sending.writable(serial) then websocket.writable(serial) end
 end
 
 return dispatch
