@@ -180,6 +180,7 @@ local function respond(task, req, response)
     if response.file then response = static.settle(req, response) end
     task.hooked = true -- not again for the answer to an error of theirs
     for i = #hooks, 1, -1 do
+      response.headers = response.headers or {} -- for the hook to add to
       local other = hooks[i](req, response)
       if other ~= nil then response = to_response(req, other) end
     end

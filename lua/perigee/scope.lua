@@ -227,7 +227,7 @@ function methods:on_request(fn, options)
 end
 
 --- Calls `fn(req, response)` with each answer, in the opposite order. It may change the response,
---- or return another. May yield.
+--- whose `headers` are always there, or return another. May yield.
 ---@param fn fun(req: perigee.Request, response: perigee.Response): any
 ---@param options { priority: number }|nil higher runs later; default 0
 function methods:on_response(fn, options)

@@ -16,7 +16,6 @@ app:static("/", "spa", { fallback = "index.html", max_age = 9 })
 local docs = perigee.blueprint("docs", { prefix = "/docs", version = 1 })
 docs:static("/files", "www", { index = "none.html", listing = true })
 docs:on_response(function(req, response)
-  response.headers = response.headers or {}
   response.headers["X-Part"] = req.path
 end)
 app:register(docs)
@@ -145,7 +144,6 @@ describe("app:static", function()
     serve [[
 app:on_request(function(req) if req.path == "/assets/secret.txt" then return http.text("no\\n", 403) end end)
 app:on_response(function(req, response)
-  response.headers = response.headers or {}
   response.headers["X-Status"] = response.status
   response.headers["X-Cache"] = response.headers["Cache-Control"]
 end)]]

@@ -133,6 +133,19 @@ describe("a request's way", function()
     assert.same({}, logged)
   end)
 
+  it("gives response hooks headers to add to, of every answer", function()
+    app:get("/text", function() return "x" end)
+    app:get("/made", function() return http.text("x", 200, { ["X-Own"] = "1" }) end)
+    app:on_response(function(_, response) response.headers["X-Hook"] = "2" end)
+    app:on_response(function(_, response) if response.body == "x" then return http.text "y" end end)
+    ready()
+    for target, body in pairs { ["/text"] = "y", ["/made"] = "y", ["/none"] = "404 Not Found\n" } do
+      serve { target = target }
+      assert.equal(body, sent().body)
+      assert.matches("X%-Hook: 2\r\n", sent().headers)
+    end
+  end)
+
   it("lets http.abort answer with a response, as it is", function()
     app:get("/", function()
       http.abort(http.redirect("/login", 303, { ["X-Why"] = "because" }):cookie("seen", "1"))
