@@ -647,8 +647,9 @@ static void obey(const char *line)
 						 (struct slice){line + 8, strlen(line + 8)}));
 	else if (strcmp(line, "stat") == 0)
 		printf("stat requests %" PRIu64 " connections %" PRIu64 " accepted %" PRIu64
-		       " busy %" PRIu64 "\n",
-			counters.requests, counters.connections, counters.accepted, counters.busy);
+		       " busy %" PRIu64 " websockets %" PRIu64 " slow %" PRIu64 "\n",
+			counters.requests, counters.connections, counters.accepted, counters.busy,
+			counters.websockets, counters.websockets_slow);
 	else
 		http_server_stop(server);
 }

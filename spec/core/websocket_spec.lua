@@ -384,6 +384,7 @@ describe("a WebSocket", function()
       host:tell "publish hello"
       host:line "^published 2"
       assert.equal("hello", next_frame(client).payload)
+      assert.same({ 2, 0 }, { host:stat().websockets, host:stat().slow })
       local text, count = ("x"):rep(450), 0
       while host:count "^published 1" == 0 do
         count = count + 1
@@ -399,6 +400,7 @@ describe("a WebSocket", function()
       slow:send(frames.close(1013))
       slow:wait_end()
       slow:close()
+      host:wait_stat(function(stat) return stat.websockets == 1 and stat.slow == 1 end)
       client:close()
     end))
 end)
