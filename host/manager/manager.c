@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -467,22 +466,12 @@ static void open_handles(struct manager *manager)
 	signals_open(&manager->signals, manager);
 	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		slot_init(&manager->slots[i], manager, i);
+	place_init(&manager->main, manager, "main", false, "main");
 	reload_init(&manager->reload, manager);
 	control_init(&manager->control);
 	(void)uv_timer_init(&manager->loop, &manager->tick);
 	manager->tick.data = manager;
 	(void)uv_timer_start(&manager->tick, on_tick, TICK, TICK);
-}
-
-/* Each connection of a worker takes a descriptor, so the soft limit is of no use to us. */
-static void raise_fd_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* Who typed the command does not want it any more. */
@@ -501,7 +490,7 @@ static int set_up(struct manager *manager, int settings, struct error *error)
 	list_init(&manager->generations);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)prctl(PR_SET_NAME, "perigee");
-	raise_fd_limit();
+	fd_raise_limit();
 	if (spawn_find_program(error) != 0 || read_settings(manager, settings, error) != 0 ||
 		find_identity(manager, error) != 0 || settle(manager, error) != 0 ||
 		notify_open(&manager->notify, error) != 0 || make_memory(manager, error) != 0)
@@ -563,6 +552,17 @@ int manager_main(int settings)
 
 int manager_exec(int settings, struct error *error)
 {
-	signals_hold();
-	return spawn_exec_manager(settings, error);
+	struct buffer given = {0};
+	const char *single;
+	enum wire_role role = WIRE_ROLE_MANAGER;
+
+	if (record_load(&given, settings, error) != 0)
+		return -1;
+	single = record_find((struct slice){given.data, given.size}, "single_process");
+	if (single != NULL && single[0] == '1')
+		role = WIRE_ROLE_SINGLE;
+	else
+		signals_hold();
+	buffer_free(&given);
+	return spawn_exec_role(role, settings, error);
 }

@@ -21,6 +21,7 @@
 #include "manager/listen.h"
 #include "manager/notify.h"
 #include "manager/pid_file.h"
+#include "manager/place.h"
 #include "manager/reload.h"
 #include "manager/settings.h"
 #include "manager/signals.h"
@@ -66,6 +67,7 @@ struct manager {
 	struct listen_set listen;
 	bool listening; /* `listen` is open */
 
+	struct place main;    /* of the zygotes */
 	struct list children; /* not gone, oldest first */
 	uint64_t last_child;  /* number given last */
 	uint64_t oom_seen;    /* child_oom_count() at the last look */

@@ -137,19 +137,27 @@ static void fail(struct reload *reload, const struct child *culprit)
 	manager_reconcile(manager);
 }
 
+/* A zygote is gone: nobody will fork what it was ordered to. */
+static void lose_orders(struct manager *manager, const struct generation *generation)
+{
+	LIST_EACH(node, &manager->children)
+	{
+		struct child *child = LIST_ENTRY(node, struct child, node);
+
+		if (child->generation != generation || child->state != CHILD_ORDERED)
+			continue;
+		if (generation != manager->current) /* its own end is no news then */
+			child_kill(child, CHILD_FATE_KILLED);
+		child_on_fork_failed(child, 0);
+	}
+}
+
 /* The zygote that forks for us has died: what it loaded cannot be forked again, so load anew. */
 static void lose_zygote(struct reload *reload)
 {
 	struct manager *manager = reload->manager;
 	uint64_t delay = reload->retry_delay;
 
-	LIST_EACH(node, &manager->children)
-	{
-		struct child *child = LIST_ENTRY(node, struct child, node);
-
-		if (child->generation == manager->current && child->state == CHILD_ORDERED)
-			child_on_fork_failed(child, 0);
-	}
 	reload->retry_delay = delay * 2 > RETRY_DELAY_MAX ? RETRY_DELAY_MAX : delay * 2;
 	if (reload->phase == RELOAD_NONE && !manager_stopping(manager))
 		(void)uv_timer_start(&reload->retry, on_retry, delay, 0);
@@ -277,6 +285,8 @@ void reload_on_gone(struct reload *reload, struct child *child)
 
 	if (child == child->generation->zygote)
 		child->generation->zygote = NULL;
+	if (child->role == WIRE_ROLE_ZYGOTE)
+		lose_orders(manager, child->generation);
 	if (manager_stopping(manager))
 		return;
 	if (child->generation == reload->candidate && child->fate != CHILD_FATE_KILLED &&

@@ -50,6 +50,12 @@ static void on_reopen(struct manager *manager, int number)
 		sink_log(&manager->sink, "SIGUSR1: the log is open anew");
 }
 
+/* It is an upgrade elsewhere, and must not be the end of us here. */
+static void on_nothing(struct manager *manager, int number)
+{
+	sink_log(&manager->sink, "SIG%s means nothing here", sigabbrev_np(number));
+}
+
 static void on_child(struct manager *manager, int number)
 {
 	(void)number;
@@ -67,6 +73,7 @@ static const struct {
 	{SIGTTIN, on_scale},
 	{SIGTTOU, on_scale},
 	{SIGUSR1, on_reopen},
+	{SIGUSR2, on_nothing},
 	{SIGCHLD, on_child},
 };
 

@@ -15,6 +15,7 @@ void slot_init(struct slot *slot, struct manager *manager, uint32_t index)
 	*slot = (struct slot){.manager = manager, .index = index};
 	(void)uv_timer_init(&manager->loop, &slot->delayed);
 	slot->delayed.data = slot;
+	place_init(&slot->place, manager, "worker", true, "worker-%u", index);
 }
 
 static bool wanted(const struct slot *slot)
@@ -100,11 +101,21 @@ static void wait_before_start(struct slot *slot)
 	(void)uv_timer_start(&slot->delayed, on_delayed, delay, 0);
 }
 
+/* Whether the worker that serves is being replaced is to be read in its state. */
+static void show_succession(struct slot *slot)
+{
+	if (slot->serving == NULL || slot->serving->has_successor == (slot->next != NULL))
+		return;
+	slot->serving->has_successor = slot->next != NULL;
+	place_show(slot->serving);
+}
+
 static void start(struct slot *slot, struct generation *generation)
 {
 	struct error error;
 
 	slot->next = child_order_worker(slot->manager, generation, slot->index, &error);
+	show_succession(slot);
 	if (slot->next != NULL)
 		return;
 	sink_log(&slot->manager->sink, "worker %u gen %u failed to start: %s", slot->index,
@@ -138,6 +149,7 @@ static void reconcile_unwanted(struct slot *slot)
 	slot->serving = NULL;
 	slot_forget_failures(slot);
 	slot_forget_restart(slot);
+	place_close(&slot->place);
 	control_on_slot_turned(slot);
 }
 
@@ -248,6 +260,7 @@ void slot_on_gone(struct slot *slot, struct child *child)
 		return; /* it was drained, and somebody else serves */
 	if (was_next) {
 		slot->next = NULL;
+		show_succession(slot);
 	} else {
 		slot->serving = NULL;
 		slot->replace = slot->restart_wanted = false;

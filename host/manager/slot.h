@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "manager/place.h"
+
 struct child;
 struct generation;
 struct manager;
@@ -18,6 +20,7 @@ struct manager;
 struct slot {
 	struct manager *manager;
 	uint32_t index;
+	struct place place;
 	struct child *serving; /* a ready worker that is not draining, or NULL */
 	struct child *next;    /* one on its way to be ready, or NULL */
 	uv_timer_t delayed;    /* running: no start before it fires */

@@ -68,19 +68,22 @@ void spawn_close_all_but(int fd)
 	(void)close_range((unsigned)fd + 1, ~0U, 0);
 }
 
-int spawn_exec_manager(int settings, struct error *error)
+int spawn_exec_role(enum wire_role role, int settings, struct error *error)
 {
+	char title[32];
+	char word[16];
 	char number[16];
-	char *const arguments[] = {
-		(char[]){"perigee: manager"}, (char[]){"@manager"}, number, NULL};
+	char *const arguments[] = {title, word, number, NULL};
 
 	if (spawn_find_program(error) != 0)
 		return -1;
 	if (fd_set_cloexec(settings, 0) != 0)
 		return error_set_errno(error, "cannot pass the settings on");
+	(void)snprintf(title, sizeof title, "perigee: %s", wire_role_names[role]);
+	(void)snprintf(word, sizeof word, "@%s", wire_role_names[role]);
 	(void)snprintf(number, sizeof number, "%d", settings);
 	(void)execv(program, arguments);
-	return error_set_errno(error, "cannot start the manager (%s)", program);
+	return error_set_errno(error, "cannot start the %s (%s)", wire_role_names[role], program);
 }
 
 /*

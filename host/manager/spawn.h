@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "manager/identity.h"
+#include "wire/role.h"
 
 /*
  * Finds the path of the running program, for the execs to come: by path and not by inode, so that
@@ -31,8 +32,9 @@ void spawn_reset_signals(void);
 /* In a child: closes every descriptor but 0, 1, 2 and `fd`. */
 void spawn_close_all_but(int fd);
 
-/* Becomes the manager: execs this program in that role. Returns only on failure, -1 with *error. */
-int spawn_exec_manager(int settings, struct error *error);
+/* Becomes the manager, or another role that has `settings` as its argument: execs this program.
+ * Returns only on failure, -1 with *error. */
+int spawn_exec_role(enum wire_role role, int settings, struct error *error);
 
 /* What a zygote starts with; all descriptors stay the caller's. */
 struct spawn_zygote {

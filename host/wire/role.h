@@ -14,6 +14,7 @@ enum wire_role {
 	WIRE_ROLE_ZYGOTE,   /* exec'd by the manager, one per generation */
 	WIRE_ROLE_WORKER,   /* forked by a zygote */
 	WIRE_ROLE_SHEPHERD, /* exec'd by a worker, one for each command that it starts */
+	WIRE_ROLE_SINGLE,   /* exec'd by the command: the whole application, without a manager */
 	WIRE_ROLE_COUNT
 };
 

@@ -1,6 +1,7 @@
 /* A worker's life: start, serve, drain, end. Runs in the process a zygote forked for it. */
 #include "worker/worker.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,6 +38,12 @@ struct worker {
 _Static_assert(sizeof(struct http_counters) <= sizeof(((struct shm_seat *)0)->counters),
 	"a seat has room for the server's counters");
 
+/* lua/perigee/state.lua reads them in a seat by these places. */
+_Static_assert(offsetof(struct http_counters, requests) == 0 * sizeof(uint64_t) &&
+		       offsetof(struct http_counters, connections) == 1 * sizeof(uint64_t) &&
+		       offsetof(struct http_counters, accepted) == 2 * sizeof(uint64_t),
+	"the places of counters are known in Lua");
+
 static void tell(struct worker *worker, enum wire_type type, struct slice text)
 {
 	lifeline_tell(&worker->lifeline, type, text);
@@ -44,6 +51,8 @@ static void tell(struct worker *worker, enum wire_type type, struct slice text)
 
 _Noreturn static void fail_start(struct worker *worker, struct slice why)
 {
+	if (worker->birth->single != NULL)
+		worker->birth->single->on_failed(why);
 	tell(worker, WIRE_START_FAILED, why);
 	lifeline_leave(EXIT_FAILURE);
 }
@@ -120,10 +129,13 @@ static void log_failed_hook(struct slice text)
 
 static void on_stopped(void *context, bool ok, struct slice text)
 {
-	(void)context;
+	const struct worker *worker = context;
+
 	if (!ok)
 		log_failed_hook(text);
-	lifeline_leave(EXIT_SUCCESS);
+	if (worker->birth->single == NULL)
+		lifeline_leave(EXIT_SUCCESS);
+	worker->birth->single->on_stopped();
 }
 
 static void on_told(void *context, bool ok, struct slice text)
@@ -253,6 +265,18 @@ static int listen_to_bell(struct worker *worker, struct error *error)
 	return fd < 0 ? -1 : bell_watch(&worker->bell, &worker->loop, fd, on_bell, worker, error);
 }
 
+static int open_feed(struct worker *worker, struct http_counters *counters, struct error *error)
+{
+	const struct worker_birth *birth = worker->birth;
+	const struct worker_feed_place place = {.feed = birth->feed,
+		.bell = birth->bell,
+		.seat = birth->seat_number,
+		.limit = worker->settings.publish_limit};
+
+	return worker_feed_open(
+		&worker->feed, &worker->loop, worker->server, counters, &place, error);
+}
+
 /* before_server_start is done: accept, and say so. */
 static void on_may_serve(void *context, bool ok, struct slice text)
 {
@@ -317,12 +341,12 @@ _Noreturn void worker_main(struct script *script, const struct worker_birth *bir
 	if (worker_settings_read(&worker.settings, birth->plan, &error) != 0 ||
 		http_server_new(&worker.server, &worker.loop, &worker.settings.http, &handler,
 			&worker, counters, &error) != 0 ||
-		worker_feed_open(&worker.feed, &worker.loop, worker.server, counters,
-			birth->seat_number, worker.settings.publish_limit, &error) != 0 ||
-		listen_to_bell(&worker, &error) != 0)
+		open_feed(&worker, counters, &error) != 0 || listen_to_bell(&worker, &error) != 0)
 		fail_start_error(&worker, &error);
 	script_set_publish(script, worker_feed_publish, &worker.feed);
 	open_handles(&worker);
+	if (birth->single != NULL)
+		birth->single->on_loop(&worker.loop);
 	script_start(script, "perigee.worker", "before_start", describe(&worker, &block),
 		on_may_serve, &worker);
 	buffer_free(&block);

@@ -16,6 +16,7 @@
 #include "shm/wait.h"
 #include "wire/message.h"
 #include "wire/role.h"
+#include "worker/load.h"
 #include "worker/title.h"
 #include "worker/worker.h"
 #include "worker/worker_settings.h"
@@ -69,6 +70,7 @@ static int set_up(struct zygote *zygote, struct error *error)
 	zygote->slots = shm_slots_map(WIRE_FD_SLOTS, error);
 	if (zygote->slots == NULL)
 		return -1;
+	shm_slots_protect(zygote->slots);
 	/* A line printed is a line logged, though stdout is a pipe; the children inherit this. */
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	if (uv_loop_init(&zygote->loop) != 0)
@@ -82,20 +84,10 @@ static int set_up(struct zygote *zygote, struct error *error)
 /* Runs the user's files and the main_process_start listeners. Returns 0, or what to exit with. */
 static int load(struct zygote *zygote)
 {
-	struct buffer settings = {0};
 	struct error error;
-	int result;
 
-	if (record_load(&settings, WIRE_FD_SETTINGS, &error) != 0)
-		return fail_load_error(&error);
-	result = script_run(zygote->script, "perigee.boot", "load",
-		(struct slice){settings.data, settings.size}, 0, &zygote->plan);
-	buffer_free(&settings);
-	if (result != 0)
+	if (load_application(zygote->script, WIRE_FD_SETTINGS, &zygote->plan) != 0)
 		return fail_load(zygote->plan.data, zygote->plan.size);
-	if (script_check_loop(zygote->script, &error) != 0 ||
-		record_check((struct slice){zygote->plan.data, zygote->plan.size}, &error) != 0)
-		return fail_load_error(&error);
 	if (worker_settings_tls(&zygote->tls, (struct slice){zygote->plan.data, zygote->plan.size},
 		    &error) != 0)
 		return fail_load_error(&error);
@@ -156,12 +148,15 @@ _Noreturn static void become_worker(
 
 	forget_zygote(zygote, fds);
 	title_set("worker %u gen %u", order->slot, order->generation);
+	shm_slots_take(zygote->slots, (unsigned)order->number);
 	birth = (struct worker_birth){.slot = order->slot,
 		.generation = order->generation,
 		.seat = shm_slots_seat(zygote->slots, (unsigned)order->number),
 		.seat_number = (unsigned)order->number,
 		.plan = {zygote->plan.data, zygote->plan.size},
 		.control = fds->control,
+		.feed = WIRE_FD_FEED,
+		.bell = WIRE_FD_BELL,
 		.tls = zygote->tls,
 		.listener_count = fds->listener_count};
 	memcpy(birth.listeners, fds->listeners, sizeof birth.listeners);

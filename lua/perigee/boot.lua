@@ -169,6 +169,7 @@ function boot.evaluate(given, path)
   end
   settings.give_all(given, app.given_settings, app.place)
   settings.give_defaults(given)
+  if given.values.single_process == "1" then given.values.workers = "1" end
   given.values.bind, given.secure = bind.resolve_all(given.values.bind, given.origins.bind or "bind")
   check_tls(given)
   app_module.set(app, "config", app_module.read_only(settings.config(given.values)))

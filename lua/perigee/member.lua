@@ -7,6 +7,7 @@
 local caller = require "perigee.caller"
 local control = require "perigee.control"
 local nearest = require "perigee.nearest"
+local state = require "perigee.state"
 
 local member = {}
 
@@ -15,13 +16,19 @@ local member = {}
 ---@field pid number
 ---@field slot number of a worker
 ---@field generation number
+---@field state table what all can read of this process; yours to add to: app.m.state.queue = 7
+---@field workers perigee.ProcessRow[] all processes of the app, see perigee.state
+---@field totals table what all processes that are and were have counted, added up
 local methods = {}
+
+local getters = { workers = state.rows, totals = state.totals }
 
 --- What cannot be found; with the names of what there is.
 local function missing(fields, key)
   local names = {}
   for name in pairs(fields) do names[#names + 1] = name end
   for name in pairs(methods) do names[#names + 1] = name end
+  for name in pairs(getters) do names[#names + 1] = name end
   table.sort(names)
   caller.fail("app.m has no '%s'%s", tostring(key), nearest.hint(tostring(key), names))
 end
@@ -30,9 +37,14 @@ end
 ---@param fields { name: string, pid: number, slot: number|nil, generation: number }
 ---@return perigee.Member
 function member.new(fields)
+  fields.state = state.own()
   return setmetatable({}, {
     __name = "perigee.member",
-    __index = function(_, key) return fields[key] or methods[key] or missing(fields, key) end,
+    __index = function(_, key)
+      local value = fields[key] or methods[key]
+      if value ~= nil then return value end
+      return getters[key] and getters[key]() or missing(fields, key)
+    end,
     __newindex = function(_, key) caller.fail("app.m.%s cannot be set", tostring(key)) end,
   })
 end
