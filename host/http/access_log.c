@@ -212,7 +212,9 @@ void http_access_begin(struct http_exchange *exchange)
 	if (exchange->connection->server->access == NULL)
 		return;
 	exchange->started = uv_hrtime();
+	(void)http_exchange_ip(exchange); /* while there is a peer to ask for */
 	exchange->client[0] = '\0';
+	exchange->sent = 0;
 }
 
 HTTP_EXPORT void http_request_log_client(

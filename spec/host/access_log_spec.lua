@@ -3,6 +3,7 @@
 local client = require "spec.support.client"
 local frames = require "spec.support.frames"
 local host = require "spec.support.host"
+local wait = require "spec.support.wait"
 local websocket = require "spec.support.websocket"
 
 local source = [[
@@ -13,6 +14,10 @@ app:get("/", function() return "hello\n" end)
 app:get("/id", function(req) return req.id end)
 app:get("/stream", function()
   return http.stream(function(write) write "abc" perigee.sleep(0.05) write "defg" end)
+end)
+app:get("/wait", function() perigee.sleep(30) return "" end)
+app:get("/open", function()
+  return http.stream(function(write) write "abc" perigee.sleep(30) end)
 end)
 app:websocket("/echo", function(_, ws)
   for message in ws:messages() do ws:send(message) end
@@ -57,6 +62,17 @@ describe("the access log", function()
     connection:response()
     connection:close()
     server:expect '127%.0%.0%.1 .* "%-" 400 '
+  end)
+
+  it("knows who a client was that has gone", function()
+    local server = serve("--access-log", "common")
+    for path, status in pairs { ["/wait"] = "499 0", ["/open"] = "200 3" } do
+      local connection = client.connect(server.target)
+      connection:request("GET", path)
+      wait.try(0.05, function() return connection.input:find "abc" end)
+      connection.socket:close_reset()
+      server:expect('127%.0%.0%.1 .*"GET ' .. path .. ' HTTP/1%.1" ' .. status)
+    end
   end)
 
   it("is JSON, one object a line", function()
