@@ -123,16 +123,16 @@ end
 --- path: it gets what does not ask for an upgrade. Raises at the caller's place; does not yield.
 ---@param path string "/rooms/<name>"
 ---@param handler fun(req: perigee.Request, ws: perigee.WebSocket, ...) may yield
----@param options { protocols: string[]|nil, origins: string[]|"*"|nil, name: string|nil }|nil
+---@param options { protocols: string[]|nil, origins: string[]|"*"|nil }|nil and those of app:route;
 ---   protocols: subprotocols, the one liked best first; origins: of pages that may connect
 ---   ("https://example.com"), "*" for all; default only the app's own
 ---@return function handler
 function scope.methods:websocket(path, handler, options) -- of blueprints too
   options = options or {}
-  websocket.check_options(options)
+  local route_options = websocket.check_options(options, scope.websocket_options)
   caller.check(handler, "function", "app:websocket: the handler")
   scope.add_route(self, "app:websocket", { router.WEBSOCKET }, path, websocket.handler(handler, options),
-    { name = options.name })
+    route_options)
   return handler
 end
 

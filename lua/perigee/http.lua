@@ -119,11 +119,12 @@ function http.empty(status, headers)
   return new("empty", "", status or 204, headers, TYPE_NONE)
 end
 
----@param location string
+---@param location string what no URL can hold of it, blanks and letters beyond ASCII, is percent-encoded
 ---@param status number|nil 302
 ---@return perigee.Response
 function http.redirect(location, status, headers)
   caller.check(location, "string", "http.redirect: the location")
+  location = location:gsub('[ "<>\\^`{|}\128-\255]', function(byte) return ("%%%02X"):format(byte:byte()) end)
   local response = new("redirect", "", status or 302, headers, TYPE_NONE)
   if response.status < 300 or response.status > 399 then
     caller.fail("http.redirect: the status must be from 300 to 399, not %d", response.status)

@@ -136,6 +136,8 @@ end
 
 local route_options = { "name", "ctx", "host", "version", "version_prefix", "strict_slashes",
   "error_format", "exception", "body_limit" }
+scope.websocket_options = { "name", "ctx", "host", "version", "version_prefix", "strict_slashes",
+  "error_format", "exception" }
 scope.blueprint_options = { "prefix", "host", "version", "version_prefix", "strict_slashes", "error_format",
   "body_limit" }
 

@@ -26,6 +26,8 @@ app:websocket("/listed", function(_, ws) ws:send "hi" end, { origins = { "https:
 app:websocket("/raises", function(_, ws) ws:receive() error "my own fault" end)
 app:websocket("/returns", function() end)
 
+app:websocket("/told", function(req, ws) ws:send(req.route.ctx.role .. " " .. req.path) end,
+  { ctx = { role = "admin" }, version = 2, exception = function(_, err) return "own: " .. err.status end })
 app:get("/both/<id:int>", function(req, id)
   return "page " .. id .. " " .. req.route.name
 end, { name = "page" })
@@ -139,6 +141,12 @@ describe("an app's WebSocket", function()
     assert.equal(404, refused.status)
     _, refused = websocket.try_open(server.port, "/")
     assert.equal(200, refused.status)
+  end)
+
+  it("has the options of any route", function()
+    local server = serve()
+    assert.equal("admin /v2/told", websocket.open(server.port, "/v2/told"):message().payload)
+    assert.equal("own: 426", server:get("/v2/told").body)
   end)
 
   it("may have a page at its path", function()
