@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "manager/main.h"
 #include "manager/manager.h"
+#include "manager/reaper.h"
 
 static void on_stop(struct manager *manager, int number)
 {
@@ -59,7 +60,7 @@ static void on_nothing(struct manager *manager, int number)
 static void on_child(struct manager *manager, int number)
 {
 	(void)number;
-	manager_reap(manager);
+	reaper_run(manager);
 }
 
 static const struct {

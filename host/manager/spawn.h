@@ -50,6 +50,14 @@ struct spawn_zygote {
 	int err;
 };
 
+/*
+ * Execs a shepherd (shepherd.h) in a session of its own; `words` is what follows "@shepherd" in its
+ * arguments, with a NULL at its end. The descriptors stay the caller's. Returns its pid, or -1 with
+ * *error. With an `identity` it runs as that user, and NULL as we do.
+ */
+pid_t spawn_exec_shepherd(char **words, const struct identity *identity, int control, int out,
+	int err, struct error *error);
+
 /* Execs a zygote in a process group of its own. Returns its pid, or -1 with *error, also when it
  * was the exec that failed. */
 pid_t spawn_exec_zygote(const struct spawn_zygote *fds, struct error *error);

@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "http/server.h"
-#include "shm/wait.h"
 #include "wire/role.h"
 #include "worker/lifeline.h"
 #include "worker/worker_feed.h"
@@ -253,18 +252,6 @@ static void on_terminate(uv_signal_t *handle, int number)
 	tell(handle->data, WIRE_LEAVING, SLICE(""));
 }
 
-static void on_bell(void *context)
-{
-	script_shared_changed(((struct worker *)context)->script);
-}
-
-static int listen_to_bell(struct worker *worker, struct error *error)
-{
-	int fd = shm_bells_listen(error);
-
-	return fd < 0 ? -1 : bell_watch(&worker->bell, &worker->loop, fd, on_bell, worker, error);
-}
-
 static int open_feed(struct worker *worker, struct http_counters *counters, struct error *error)
 {
 	const struct worker_birth *birth = worker->birth;
@@ -341,7 +328,8 @@ _Noreturn void worker_main(struct script *script, const struct worker_birth *bir
 	if (worker_settings_read(&worker.settings, birth->plan, &error) != 0 ||
 		http_server_new(&worker.server, &worker.loop, &worker.settings.http, &handler,
 			&worker, counters, &error) != 0 ||
-		open_feed(&worker, counters, &error) != 0 || listen_to_bell(&worker, &error) != 0)
+		open_feed(&worker, counters, &error) != 0 ||
+		bell_watch_shared(&worker.bell, &worker.loop, script, &error) != 0)
 		fail_start_error(&worker, &error);
 	script_set_publish(script, worker_feed_publish, &worker.feed);
 	open_handles(&worker);

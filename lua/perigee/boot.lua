@@ -11,6 +11,7 @@ local files = require "perigee.files"
 local handles = require "perigee.handles"
 local listeners = require "perigee.listeners"
 local log = require "perigee.log"
+local manage_terms = require "perigee.manage_terms"
 local phase = require "perigee.phase"
 local record = require "perigee.record"
 local scope = require "perigee.scope"
@@ -185,15 +186,14 @@ local function make_plan(app, given, path)
   record.add(pieces, "routes", #app.router.routes)
   record.add(pieces, "body_limit_most", ("%d"):format((app.router:body_limit_most(app.config.body_limit))))
   for _, name in ipairs(settings.names) do
-    local value = given.values[name]
-    if type(value) == "table" then
-      for _, element in ipairs(value) do record.add(pieces, name, element) end
-    else
-      record.add(pieces, name, value or "")
-    end
+    record.add_all(pieces, name, given.values[name] or "")
   end
   for _, position in ipairs(given.secure) do record.add(pieces, "tls_bind", position) end
   for _, source in ipairs(sources) do record.add(pieces, "source", source) end
+  for _, process in ipairs(manage_terms.declared) do
+    record.add(pieces, "manage", process.name)
+    for key, value in pairs(process.fields) do record.add_all(pieces, "manage." .. key, value) end
+  end
   return record.block(pieces)
 end
 
