@@ -40,9 +40,7 @@ local app = perigee.app "bench"
 app:get("/", function() return "Hello, World!" end)
 app:get("/json", function() return { message = "Hello, World!" } end)
 app:get("/users/<id:int>", function(req, id)
-  local headers = {}
-  for _, field in ipairs(req:all_headers()) do headers[field.name] = field.value end
-  return { id = id, query = req.query, headers = headers }
+  return { id = id, query = req.query, headers = req.headers }
 end)
 app:post("/echo", function(req) return req.json end)
 app:get("/version", function() return "@VERSION@ " .. ffi.C.getpid() end)

@@ -65,6 +65,7 @@ const void *const script_ffi_functions[] = {
 	(const void *)script_timer_set,
 	(const void *)script_now,
 	(const void *)script_publish,
+	(const void *)script_headers_json,
 };
 
 static const char unavailable[] = "503 Service Unavailable\n";

@@ -11,6 +11,7 @@ app:get("/", function() return "hello\n" end)
 app:get("/users/<id:int>", function(_, id) return id > 5 and "big\n" or "small\n" end)
 app:static("/files", ".")
 app:get("/header", function(req) return req.headers["x-word"] end)
+app:get("/query", function(req) return req.query.word end)
 app:post("/body", function(req) return req.body end)
 return app
 ]]
@@ -31,7 +32,7 @@ end
 describe("the hot path", function()
   after_each(host.finish)
 
-  for _, path in ipairs { "/", "/users/42", "/header", "/body", "/files/app.lua" } do
+  for _, path in ipairs { "/", "/users/42", "/header", "/query?word=moon&a=b", "/body", "/files/app.lua" } do
     it("compiles for " .. path, function()
       local server = host.serve { app = app, flags = { "--workers", "1" }, binary = host.release_binary,
         env = { PERIGEE_JIT_LOG = "@DIR@/jit" } }
