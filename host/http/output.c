@@ -129,6 +129,24 @@ void http_output_add(struct http_connection *connection, const struct slice *par
 		write_batch(connection, parts, count);
 }
 
+char *http_output_room(struct http_connection *connection, size_t size)
+{
+	const struct http_batch *batch = &connection->server->batch;
+
+	if (connection->broken || connection->output.size != 0 || batch->owner != connection ||
+		size > HTTP_BATCH_SIZE - batch->size)
+		return NULL;
+	return batch->data + batch->size;
+}
+
+void http_output_put(struct http_connection *connection, size_t size)
+{
+	struct http_batch *batch = &connection->server->batch;
+
+	CHECK(size <= HTTP_BATCH_SIZE - batch->size);
+	batch->size += size;
+}
+
 size_t http_output_flush(struct http_connection *connection)
 {
 	struct buffer *output = &connection->output;
