@@ -1,6 +1,7 @@
 /* perigee: argv → role. The only main(). */
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "manager/main.h"
@@ -14,8 +15,12 @@ static int run_command(int argc, char **argv)
 {
 	struct error error;
 	int settings;
-	int status = command_main(argc, argv, &settings);
+	int status;
 
+	/* Init has no default action for a signal: what comes before the manager would be lost. */
+	if (getpid() == 1)
+		manager_hold_signals();
+	status = command_main(argc, argv, &settings);
 	if (status >= 0)
 		return status;
 	(void)manager_exec(settings, &error); /* returns only when it failed */

@@ -27,6 +27,7 @@
 #include "http/file_body.h"
 #include "http/parser.h"
 #include "http/response.h"
+#include "http/secure.h"
 #include "http/server_state.h"
 #include "http/websocket.h"
 
@@ -126,7 +127,10 @@ static void settle(struct http_connection *connection)
 		settle_reading(connection);
 	} else {
 		http_connection_want(connection, UV_READABLE);
-		http_connection_wait_idle(connection);
+		if (http_secure_is_opening(connection))
+			http_connection_wait(connection, HTTP_WAIT_HEAD);
+		else
+			http_connection_wait_idle(connection);
 	}
 }
 
@@ -292,6 +296,8 @@ ssize_t http_connection_receive(struct http_connection *connection)
 {
 	ssize_t size;
 
+	if (connection->tls != NULL)
+		return http_secure_receive(connection);
 	do
 		size = recv(connection->fd, connection->server->input, HTTP_INPUT_SIZE, 0);
 	while (size < 0 && errno == EINTR);
@@ -347,6 +353,8 @@ static void on_readable(struct http_connection *connection)
 		work_on(connection, connection->server->input, (size_t)size);
 	else if (size == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
 		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
+	else if (connection->tls != NULL)
+		settle(connection); /* the handshake may have something to say */
 }
 
 void http_connection_tell_writable(struct http_connection *connection)
@@ -412,6 +420,10 @@ void http_connection_expire(struct http_connection *connection)
 {
 	switch ((enum http_wait)connection->wait) {
 	case HTTP_WAIT_HEAD:
+		if (connection->exchange == NULL) { /* the handshake took too long */
+			http_connection_close(connection);
+			break;
+		}
 		refuse(connection, 408, "the request took too long");
 		settle(connection);
 		break;
@@ -447,7 +459,7 @@ void http_connection_expire(struct http_connection *connection)
 	}
 }
 
-int http_connection_open(struct http_server *server, int fd)
+int http_connection_open(struct http_server *server, int fd, struct tls_context *tls)
 {
 	struct http_connection *connection = http_connection_pool_take(&server->connections);
 
@@ -459,7 +471,9 @@ int http_connection_open(struct http_server *server, int fd)
 	connection->server = server;
 	connection->fd = fd;
 	list_init(&connection->link);
-	if (uv_poll_init(server->loop, &connection->poll, fd) != 0) {
+	if ((tls != NULL && http_secure_open(connection, tls) != 0) ||
+		uv_poll_init(server->loop, &connection->poll, fd) != 0) {
+		http_secure_close(connection);
 		list_append(&server->connections.free, &connection->link);
 		fd_close(&fd);
 		return -1;

@@ -50,6 +50,7 @@ struct http_connection {
 	uint64_t deadline;              /* of that wait; loop time, ms */
 	struct buffer output;           /* what the client has not taken yet; empty while idle */
 	size_t output_at;               /* how much of it is sent; while lingering: bytes dropped */
+	struct tls_session *tls;        /* or NULL; then `output` holds records, see secure.h */
 	int fd;
 	uint8_t wait;    /* enum http_wait */
 	uint8_t closing; /* enum http_closing */
@@ -65,9 +66,11 @@ struct http_connection_pool {
 	struct http_connection_slab *slabs;
 };
 
-/* Takes `fd`, accepted or adopted, as an idle connection. Returns 0, or -1: the fd is closed then.
+/*
+ * Takes `fd`, accepted or adopted, as an idle connection; under TLS if `tls` is not NULL. Returns
+ * 0, or -1: the fd is closed then.
  */
-int http_connection_open(struct http_server *server, int fd);
+int http_connection_open(struct http_server *server, int fd, struct tls_context *tls);
 
 /* Goes on after the handler did something outside of on_request. */
 void http_connection_resume(struct http_connection *connection);
@@ -108,7 +111,10 @@ void http_connection_wait(struct http_connection *connection, enum http_wait wai
 /* The next http_connection_wait starts a wait, whatever it is. */
 void http_connection_forget_wait(struct http_connection *connection);
 
-/* Puts an idle connection in the list it belongs to now; see http_server_is_ending. */
+/* Whether its next answer is its last: the server ends, and nobody can take it over. */
+bool http_connection_is_ending(const struct http_connection *connection);
+
+/* Puts an idle connection in the list it belongs to now; see http_connection_is_ending. */
 void http_connection_wait_idle(struct http_connection *connection);
 
 /* ---- connection_end.c: closing ---- */

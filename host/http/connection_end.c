@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "http/connection.h"
+#include "http/secure.h"
 #include "http/server_state.h"
 #include "http/websocket.h"
 
@@ -42,6 +43,7 @@ void http_connection_close(struct http_connection *connection)
 	connection->closed = true;
 	drop_exchange(connection);
 	buffer_free(&connection->output);
+	http_secure_close(connection);
 	list_remove(&connection->link);
 	uv_close((uv_handle_t *)&connection->poll, on_closed);
 	fd_close(&connection->fd);
@@ -72,6 +74,8 @@ static void linger(struct http_connection *connection)
 {
 	drop_exchange(connection);
 	connection->lingering = true;
+	if (connection->tls != NULL)
+		http_secure_end(connection);
 	if (shutdown(connection->fd, SHUT_WR) != 0) {
 		http_connection_close(connection);
 		return;
@@ -92,6 +96,8 @@ void http_connection_end(struct http_connection *connection)
 	}
 	if (connection->closing == HTTP_CLOSING_RESET)
 		(void)setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+	else if (connection->tls != NULL)
+		http_secure_end(connection);
 	http_connection_close(connection);
 }
 

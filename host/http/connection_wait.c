@@ -69,11 +69,18 @@ void http_connection_forget_wait(struct http_connection *connection)
 	connection->wait = HTTP_WAITS;
 }
 
+bool http_connection_is_ending(const struct http_connection *connection)
+{
+	const struct http_server *server = connection->server;
+
+	return http_server_is_ending(server) || (server->draining != 0 && connection->tls != NULL);
+}
+
 void http_connection_wait_idle(struct http_connection *connection)
 {
 	struct http_server *server = connection->server;
 
-	if (http_server_is_ending(server)) {
+	if (http_connection_is_ending(connection)) {
 		await(connection, HTTP_WAIT_GRACE);
 		return;
 	}

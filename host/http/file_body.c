@@ -8,6 +8,7 @@
 #include <sys/sendfile.h>
 
 #include "base/check.h"
+#include "http/secure.h"
 #include "http/server_state.h"
 
 #define TURN_SIZE      (1 << 20) /* bytes of one file sent before others get their turn */
@@ -113,7 +114,10 @@ static uint64_t send_range(struct http_exchange *exchange, uint64_t size)
 		return send_memory(exchange, body->file->data + at, (size_t)size);
 	}
 	do
-		sent = sendfile(connection->fd, body->file->fd, &at, (size_t)size);
+		sent = connection->tls != NULL
+			       ? http_secure_send_file(
+					 connection, body->file->fd, &at, (size_t)size)
+			       : sendfile(connection->fd, body->file->fd, &at, (size_t)size);
 	while (sent < 0 && errno == EINTR);
 	if (sent > 0) {
 		body->at += (uint64_t)sent;

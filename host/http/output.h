@@ -39,6 +39,9 @@ void http_output_add(struct http_connection *connection, const struct slice *par
 char *http_output_room(struct http_connection *connection, size_t size);
 void http_output_put(struct http_connection *connection, size_t size);
 
+/* Sends records of a connection under TLS, or keeps them behind others. */
+void http_output_send(struct http_connection *connection, struct slice records);
+
 /* Writes kept bytes as far as the client takes them. Returns how many it took. */
 size_t http_output_flush(struct http_connection *connection);
 

@@ -208,7 +208,7 @@ void http_response_head_plan(
 		head->framing = exchange->view.version_minor == 0 ? HTTP_FRAMING_CLOSE
 								  : HTTP_FRAMING_CHUNKED;
 	if (!exchange->keep_alive || head->framing == HTTP_FRAMING_CLOSE ||
-		http_server_is_ending(exchange->connection->server) ||
+		http_connection_is_ending(exchange->connection) ||
 		(!exchange->complete && !http_body_may_drop(exchange)))
 		head->closes = true;
 	exchange->keep_alive = !head->closes;

@@ -75,20 +75,12 @@ static void on_source_closed(void *owner)
 	release(child);
 }
 
-void child_leave_seat(struct child *child)
-{
-	if (child->beats == NULL)
-		return;
-	child->manager->seats_taken[child->seat] = false;
-	child->beats = NULL;
-}
-
 /* Everything is over: the record waits for libuv to let go of its handles. */
 static void bury(struct child *child)
 {
 	child->state = CHILD_GONE;
 	list_remove(&child->node);
-	child_leave_seat(child);
+	place_leave(child);
 	/* The handle before its descriptor: libuv forgets the number as it closes, and by then it
 	 * must not be another's already. */
 	uv_close((uv_handle_t *)&child->control_poll, on_handle_closed);
@@ -145,6 +137,7 @@ void child_enter(struct child *child, enum child_state state, uint64_t deadline)
 		(void)uv_timer_start(&child->deadline, on_deadline, deadline, 0);
 	else
 		(void)uv_timer_stop(&child->deadline);
+	place_show(child);
 }
 
 static void blame(struct child *child, enum child_fate fate)

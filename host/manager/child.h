@@ -23,6 +23,7 @@
 
 struct generation;
 struct manager;
+struct place;
 struct shm_seat;
 
 enum child_state {
@@ -60,13 +61,16 @@ struct child {
 	enum child_early early;
 	uint64_t number;        /* unique in the manager's life; what fork messages carry */
 	uint32_t slot;          /* a worker's; 0 for a zygote */
-	unsigned seat;          /* a worker's place in the slots table */
+	struct place *place;    /* what it is in; it outlives the process, not the record */
+	unsigned seat;          /* in the slots table */
 	struct shm_seat *beats; /* that seat, or NULL */
+	bool has_successor;     /* its successor is on the way */
 	bool retiring; /* drained because its slot goes: its accept queue is its own to empty */
 
 	bool ended;       /* the kernel said so; what it said before may still be read */
 	pid_t pid;        /* 0 while ordered */
 	uint64_t started; /* clock_now() of the order or exec */
+	int64_t start_at; /* the same by clock_wall() */
 	uint64_t ready;   /* clock_now() of its ready message; 0 before */
 	int pidfd;        /* -1 while ordered, and when it is gone */
 	int spare; /* keeps a number free for pidfd, which must be had when its time comes; or -1 */

@@ -14,22 +14,6 @@
 
 #define PIPE_BYTES (256 * 1024) /* asked of the kernel for each output pipe */
 
-static int take_seat(struct child *child, struct error *error)
-{
-	struct manager *manager = child->manager;
-
-	for (unsigned seat = 0; seat < SHM_SEATS_MAX; seat++) {
-		if (manager->seats_taken[seat])
-			continue;
-		manager->seats_taken[seat] = true;
-		child->seat = seat;
-		child->beats = shm_slots_seat(manager->slots_table, seat);
-		shm_seat_clear(child->beats, clock_now());
-		return 0;
-	}
-	return error_set(error, EAGAIN, "there are %d workers already", SHM_SEATS_MAX);
-}
-
 static void on_control(uv_poll_t *handle, int status, int events)
 {
 	(void)status;
@@ -52,13 +36,14 @@ static void close_birth(struct birth_fds *birth)
 }
 
 /* Neither end blocks: a child that prints more than is taken loses lines, never time. */
-static int make_pipe(int *ret_ours, int *ret_theirs)
+static int make_pipe(const struct identity *identity, int *ret_ours, int *ret_theirs)
 {
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
 		return -1;
 	(void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES);
+	identity_own(identity, ends[1]); /* /dev/stderr can be opened by who has it */
 	*ret_ours = ends[0];
 	*ret_theirs = ends[1];
 	return 0;
@@ -75,15 +60,17 @@ static int make_channels(struct child *child, struct birth_fds *birth)
 	child->spare = fcntl(child->control, F_DUPFD_CLOEXEC, 0);
 	if (child->spare < 0)
 		return -1;
-	if (make_pipe(&child->out.fd, &birth->out) != 0)
+	if (make_pipe(&child->manager->identity, &child->out.fd, &birth->out) != 0)
 		return -1;
-	return make_pipe(&child->err.fd, &birth->err);
+	return make_pipe(&child->manager->identity, &child->err.fd, &birth->err);
 }
 
 /* Undoes child_new. */
 static void child_abandon(struct child *child, struct birth_fds *birth)
 {
-	child_leave_seat(child);
+	child->state = CHILD_GONE;
+	child->fate = CHILD_FATE_KILLED;
+	place_leave(child);
 	close_birth(birth);
 	fd_close(&child->control);
 	fd_close(&child->spare);
@@ -93,9 +80,10 @@ static void child_abandon(struct child *child, struct birth_fds *birth)
 }
 
 /* A record and its channels, nothing of which libuv knows yet. */
-static struct child *child_new(struct manager *manager, struct generation *generation,
-	enum wire_role role, struct birth_fds *birth, struct error *error)
+static struct child *child_new(struct generation *generation, enum wire_role role,
+	struct place *place, struct birth_fds *birth, struct error *error)
 {
+	struct manager *manager = generation->manager;
 	struct child *child = calloc(1, sizeof *child);
 
 	*birth = (struct birth_fds){-1, -1, -1};
@@ -112,6 +100,10 @@ static struct child *child_new(struct manager *manager, struct generation *gener
 	list_init(&child->node);
 	if (make_channels(child, birth) != 0) {
 		(void)error_set_errno(error, "cannot make the channels of another process");
+		child_abandon(child, birth);
+		return NULL;
+	}
+	if (place_enter(place, child, error) != 0) {
 		child_abandon(child, birth);
 		return NULL;
 	}
@@ -143,12 +135,14 @@ struct child *child_exec_zygote(
 	struct manager *manager, struct generation *generation, struct error *error)
 {
 	struct birth_fds birth;
-	struct child *child = child_new(manager, generation, WIRE_ROLE_ZYGOTE, &birth, error);
+	struct child *child =
+		child_new(generation, WIRE_ROLE_ZYGOTE, &manager->main, &birth, error);
 	pid_t pid;
 
 	if (child == NULL)
 		return NULL;
-	pid = spawn_exec_zygote(&(struct spawn_zygote){.settings = manager->settings_fd,
+	pid = spawn_exec_zygote(&(struct spawn_zygote){.identity = &manager->identity,
+					.settings = manager->settings_fd,
 					.control = birth.control,
 					.slots = manager->slots_fd,
 					.region = manager->region_fd,
@@ -189,15 +183,12 @@ struct child *child_order_worker(
 	struct manager *manager, struct generation *generation, uint32_t slot, struct error *error)
 {
 	struct birth_fds birth;
-	struct child *child = child_new(manager, generation, WIRE_ROLE_WORKER, &birth, error);
+	struct child *child =
+		child_new(generation, WIRE_ROLE_WORKER, &manager->slots[slot].place, &birth, error);
 
 	if (child == NULL)
 		return NULL;
 	child->slot = slot;
-	if (take_seat(child, error) != 0) {
-		child_abandon(child, &birth);
-		return NULL;
-	}
 	if (send_order(child, &birth) != 0) {
 		(void)error_set_errno(
 			error, "cannot order a worker of generation %u", generation->number);

@@ -13,7 +13,4 @@ void child_learn_pid(struct child *child, pid_t pid);
 /* Takes all messages that have come over its channel. */
 void child_read_messages(struct child *child);
 
-/* Gives its place in the slots table back, if it has one. */
-void child_leave_seat(struct child *child);
-
 #endif

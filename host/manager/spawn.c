@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -105,7 +106,13 @@ static int place_fds(const int *sources, const int *targets, size_t count)
 	return close_range(WIRE_FD_END, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
-/* Between fork and exec: only what is async-signal-safe. A failure's errno goes to `report`. */
+/* What a child that could not become what it should be tells its parent. */
+struct spawn_failure {
+	int code;     /* errno */
+	bool as_user; /* it was the change of user that failed */
+};
+
+/* Between fork and exec: only what is async-signal-safe. A failure goes to `report`. */
 _Noreturn static void become_zygote(const struct spawn_zygote *fds, pid_t manager, int report)
 {
 	const int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -115,7 +122,7 @@ _Noreturn static void become_zygote(const struct spawn_zygote *fds, pid_t manage
 		WIRE_FD_CONTROL, WIRE_FD_SLOTS, WIRE_FD_REGION, WIRE_FD_FEED, WIRE_FD_BELL};
 	char *const arguments[] = {
 		(char[]){"perigee: main" SPAWN_TITLE_ROOM}, (char[]){"@zygote"}, NULL};
-	int code;
+	struct spawn_failure failure = {0};
 
 	for (int i = WIRE_FD_BELLS; i < WIRE_FD_END; i++) {
 		sources[i] = fds->bells[i - WIRE_FD_BELLS];
@@ -123,13 +130,17 @@ _Noreturn static void become_zygote(const struct spawn_zygote *fds, pid_t manage
 	}
 	report = fcntl(report, F_DUPFD_CLOEXEC, WIRE_FD_END);
 	(void)setpgid(0, 0);
+	failure.as_user = identity_assume(fds->identity) != 0;
+	failure.code = errno;
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() == manager && input >= 0 && place_fds(sources, targets, WIRE_FD_END) == 0) {
+	if (!failure.as_user && getppid() == manager && input >= 0 &&
+		place_fds(sources, targets, WIRE_FD_END) == 0) {
 		spawn_reset_signals();
 		(void)execv(program, arguments);
 	}
-	code = errno;
-	(void)!write(report, &code, sizeof code);
+	if (!failure.as_user)
+		failure.code = errno;
+	(void)!write(report, &failure, sizeof failure);
 	_exit(127);
 }
 
@@ -137,7 +148,7 @@ pid_t spawn_exec_zygote(const struct spawn_zygote *fds, struct error *error)
 {
 	const pid_t manager = getpid();
 	int report[2];
-	int code = 0;
+	struct spawn_failure failure = {0};
 	ssize_t received;
 	pid_t pid;
 
@@ -154,12 +165,15 @@ pid_t spawn_exec_zygote(const struct spawn_zygote *fds, struct error *error)
 	}
 	(void)setpgid(pid, pid);
 	do
-		received = read(report[0], &code, sizeof code);
+		received = read(report[0], &failure, sizeof failure);
 	while (received < 0 && errno == EINTR);
 	fd_close(&report[0]);
-	if (received != sizeof code)
+	if (received != sizeof failure)
 		return pid;
 	/* The child says why and ends; SIGCHLD has it reaped as a stranger. */
-	errno = code;
+	errno = failure.code;
+	if (failure.as_user)
+		return error_set_errno(error, "cannot become user %u, group %u",
+			(unsigned)fds->identity->uid, (unsigned)fds->identity->gid);
 	return error_set_errno(error, "cannot start %s", program);
 }

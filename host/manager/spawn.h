@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "manager/identity.h"
 
 /*
  * Finds the path of the running program, for the execs to come: by path and not by inode, so that
@@ -33,8 +34,9 @@ void spawn_close_all_but(int fd);
 /* Becomes the manager: execs this program in that role. Returns only on failure, -1 with *error. */
 int spawn_exec_manager(int settings, struct error *error);
 
-/* Descriptors a zygote starts with; all stay the caller's. */
+/* What a zygote starts with; all descriptors stay the caller's. */
 struct spawn_zygote {
+	const struct identity *identity;
 	int settings;
 	int control;
 	int slots;

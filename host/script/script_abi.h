@@ -40,6 +40,11 @@ int script_publish(struct script_state *state, const char *topic, size_t topic_s
 int script_headers_json(
 	const struct http_request *request, uint64_t serial, const char **text, size_t *size);
 
+/* Sends a request to the manager: a record block (wire/record.h) with `op` and what that needs. Its
+ * answer comes to perigee.control with the same `id`. Returns 0, SCRIPT_NOT_HERE, or -1 when it
+ * cannot be sent. */
+int script_request(struct script_state *state, int32_t id, const char *block, size_t size);
+
 /* Monotonic time in milliseconds, with a fraction. */
 double script_now(void);
 

@@ -271,8 +271,9 @@ void *shm_region_find(const char *name, const char *kind, const char *shape, uin
 	}
 	if (strncmp(entry->kind, kind, SHM_KIND_MAX) != 0 ||
 		(shape != NULL && strncmp(entry->shape, shape, SHM_SHAPE_MAX) != 0)) {
-		(void)error_set(error, EEXIST, "shared object \"%s\" is a %s of %s, not a %s%s%s",
-			name, entry->kind, entry->shape, kind, shape != NULL ? " of " : "",
+		(void)error_set(error, EEXIST,
+			"shared object \"%s\" exists as %s of %s, not as %s%s%s", name, entry->kind,
+			entry->shape, kind, shape != NULL ? " of " : "",
 			shape != NULL ? shape : "");
 		return NULL;
 	}

@@ -10,6 +10,8 @@
 #include "shm/slots.h"
 #include "wire/message.h"
 
+struct tls_context;
+
 /* What a worker is born with. All descriptors are its own. */
 struct worker_birth {
 	uint32_t slot;
@@ -20,6 +22,7 @@ struct worker_birth {
 	int control;          /* its channel to the manager */
 	int listeners[WIRE_BIND_MAX];
 	size_t listener_count;
+	struct tls_context *tls; /* or NULL */
 };
 
 /* Runs the worker to its end in a freshly forked process, and exits. */

@@ -110,12 +110,19 @@ end
 
 -- ── Settings from the command line ───────────────────────────────────────────────────────────
 
---- Descriptors handed over by systemd, as addresses; nil when there are none for us.
-local function systemd_binds(environment)
+--- Descriptors handed over by systemd, and their names; nil when there are none for us.
+local function systemd_sockets(environment)
   local count = tonumber(environment.LISTEN_FDS)
   if not count or count < 1 or tonumber(environment.LISTEN_PID) ~= uv.os_getpid() then return nil end
+  local names, list = {}, {}
+  for name in ((environment.LISTEN_FDNAMES or "") .. ":"):gmatch("([^:]*):") do names[#names + 1] = name end
+  for i = 1, count do list[i] = { number = SYSTEMD_FIRST_FD + i - 1, name = names[i] or "" } end
+  return list
+end
+
+local function addresses_of(sockets)
   local list = {}
-  for i = 1, count do list[i] = "fd:" .. SYSTEMD_FIRST_FD + i - 1 end
+  for i, socket in ipairs(sockets) do list[i] = "fd:" .. socket.number end
   return list
 end
 
@@ -137,8 +144,11 @@ function cli.given(result, environment)
     end
   end
   settings.give_environment(given, environment)
-  local passed = systemd_binds(environment)
-  if passed and not given.values.bind then settings.give(given, "bind", passed, "LISTEN_FDS") end
+  local passed = systemd_sockets(environment)
+  given.passed = passed or {}
+  if passed and not given.values.bind then
+    settings.give(given, "bind", addresses_of(passed), "LISTEN_FDS")
+  end
   return given
 end
 
@@ -151,6 +161,9 @@ local function given_block(given, path)
       record.add(pieces, name, element)
     end
     record.add(pieces, "origin." .. name, given.origins[name])
+  end
+  for _, socket in ipairs(given.passed) do
+    record.add(pieces, "socket", socket.number .. ":" .. socket.name)
   end
   return record.block(pieces)
 end

@@ -6,7 +6,18 @@ local host = require "spec.support.host"
 local uv = require "luv"
 
 local app = [[
-local app = require "perigee".app "hot"
+local perigee = require "perigee"
+local app = perigee.app "hot"
+app:main_process_start(function(app)
+  app.shared.total = perigee.shared.value("total", "int64")
+  app.shared.counts = perigee.shared.array("counts", "double", 10)
+end)
+app:get("/cells", function()
+  local total, counts = app.shared.total, app.shared.counts
+  local number = total:add(1)
+  if total:cas(-1, 0) or counts:max(2, 1.5) > 2 then return "never" end
+  return counts:add(number % 10 + 1, 0.5) > 0 and "more\n" or "less\n"
+end)
 app:get("/", function() return "hello\n" end)
 app:get("/users/<id:int>", function(_, id) return id > 5 and "big\n" or "small\n" end)
 app:static("/files", ".")
@@ -32,7 +43,8 @@ end
 describe("the hot path", function()
   after_each(host.finish)
 
-  for _, path in ipairs { "/", "/users/42", "/header", "/query?word=moon&a=b", "/body", "/files/app.lua" } do
+  for _, path in ipairs { "/", "/users/42", "/header", "/query?word=moon&a=b", "/body", "/files/app.lua",
+      "/cells" } do
     it("compiles for " .. path, function()
       local server = host.serve { app = app, flags = { "--workers", "1" }, binary = host.release_binary,
         env = { PERIGEE_JIT_LOG = "@DIR@/jit" } }
@@ -46,11 +58,13 @@ describe("the hot path", function()
       end
       assert.truthy(text, "no worker wrote what its compiler did")
       -- A recording that begins in the middle may fall out of its first function ("return to lower
-      -- frame"); it is tried again from elsewhere. Anything else would fail each time.
+      -- frame"); it is tried again from elsewhere. One of perigee.entry, which calls listeners, is not on
+      -- the path: functions share counters, so it may be taken for hot. Anything else would fail each time.
       local compiled, bad = 0, {}
       for line in text:gmatch "[^\n]+" do
         if line:find "^%[TRACE +%d+" then compiled = compiled + 1 end
         local abort = line:find("NYI", 1, true) and not line:find("return to lower frame", 1, true)
+          and not line:find(" entry.lua:", 1, true)
         if abort or line:find("blacklisted", 1, true) then bad[#bad + 1] = line end
       end
       assert.is_true(compiled > 0, "nothing was compiled:\n" .. text)
