@@ -8,8 +8,13 @@
 #include "manager/shepherd.h"
 #include "wire/role.h"
 #include "worker/command.h"
+#include "worker/single.h"
 #include "worker/title.h"
 #include "worker/zygote.h"
+
+/* The room of workers may not bind. */
+static const struct single_sockets sockets = {
+	.open = manager_alone_listen, .url = manager_alone_url, .close = manager_alone_close};
 
 static int run_command(int argc, char **argv)
 {
@@ -36,6 +41,8 @@ int main(int argc, char **argv)
 		return run_command(argc, argv);
 	case WIRE_ROLE_MANAGER:
 		return manager_main(argc > 2 ? atoi(argv[2]) : -1);
+	case WIRE_ROLE_SINGLE:
+		return single_main(argc > 2 ? atoi(argv[2]) : -1, &sockets);
 	case WIRE_ROLE_ZYGOTE:
 		return zygote_main();
 	case WIRE_ROLE_SHEPHERD:

@@ -1,6 +1,7 @@
 /* Making children: channels, a seat, the exec of a zygote or the order to fork. In the manager. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,8 +10,10 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "manager/child_private.h"
+#include "manager/command.h"
 #include "manager/manager.h"
 #include "manager/spawn.h"
+#include "wire/record.h"
 
 #define PIPE_BYTES (256 * 1024) /* asked of the kernel for each output pipe */
 
@@ -94,6 +97,7 @@ static struct child *child_new(struct generation *generation, enum wire_role rol
 	child->manager = manager;
 	child->generation = generation;
 	child->role = role;
+	child->command_pidfd = -1;
 	child->pidfd = child->spare = child->control = child->out.fd = child->err.fd = -1;
 	child->started = clock_now();
 	child->number = ++manager->last_child;
@@ -163,7 +167,9 @@ struct child *child_exec_zygote(
 	return child;
 }
 
-static int send_order(const struct child *child, const struct birth_fds *birth)
+/* `body`: what a managed process is to be, a record block. */
+static int send_order(
+	const struct child *child, const struct birth_fds *birth, const struct buffer *body)
 {
 	struct manager *manager = child->manager;
 	struct wire_message order = {.type = WIRE_FORK,
@@ -173,10 +179,28 @@ static int send_order(const struct child *child, const struct birth_fds *birth)
 		.child = child->number,
 		.number = (int32_t)child->seat};
 	int fds[FD_PASS_MAX] = {birth->control, birth->out, birth->err};
-	size_t count = 3 + listen_sockets(&manager->listen, child->slot, fds + 3);
+	size_t count = 3;
 
-	return wire_send(
-		child->generation->zygote->control, &order, NULL, 0, fds, count, MSG_DONTWAIT);
+	if (child->role == WIRE_ROLE_WORKER)
+		count += listen_sockets(&manager->listen, child->slot, fds + 3);
+	return wire_send(child->generation->zygote->control, &order, body->data, body->size, fds,
+		count, MSG_DONTWAIT);
+}
+
+/* Sends the order, and opens the child. Returns it, or NULL with *error and the child freed. */
+static struct child *order(struct child *child, struct birth_fds *birth, const struct buffer *body,
+	struct error *error)
+{
+	if (send_order(child, birth, body) != 0) {
+		(void)error_set_errno(error, "cannot order a process of generation %u",
+			child->generation->number);
+		child_abandon(child, birth);
+		return NULL;
+	}
+	close_birth(birth);
+	child_open(child);
+	child_enter(child, CHILD_ORDERED, child_start_timeout(child));
+	return child;
 }
 
 struct child *child_order_worker(
@@ -189,14 +213,68 @@ struct child *child_order_worker(
 	if (child == NULL)
 		return NULL;
 	child->slot = slot;
-	if (send_order(child, &birth) != 0) {
-		(void)error_set_errno(
-			error, "cannot order a worker of generation %u", generation->number);
+	return order(child, &birth, &(struct buffer){0}, error);
+}
+
+/* --- managed processes ------------------------------------------------------------------------ */
+
+static struct child *new_managed(struct generation *generation, enum wire_role role,
+	struct managed_instance *instance, struct birth_fds *birth, struct error *error)
+{
+	struct child *child = child_new(generation, role, &instance->place, birth, error);
+
+	if (child == NULL)
+		return NULL;
+	child->instance = instance;
+	child->stop_timeout = instance->managed->terms.stop_timeout;
+	return child;
+}
+
+struct child *child_order_managed(
+	struct generation *generation, struct managed_instance *instance, struct error *error)
+{
+	const struct buffer *terms = &instance->managed->terms.block;
+	struct buffer body = {0};
+	struct birth_fds birth;
+	struct child *child = new_managed(generation, WIRE_ROLE_MANAGED, instance, &birth, error);
+	char index[16];
+
+	if (child == NULL)
+		return NULL;
+	(void)snprintf(index, sizeof index, "%u", instance->index);
+	CHECK(buffer_add(&body, terms->data, terms->size) == 0);
+	(void)record_add(&body, "process", instance->place.name);
+	(void)record_add(&body, "index", index);
+	child = order(child, &birth, &body, error);
+	buffer_free(&body);
+	return child;
+}
+
+/* A program may well take a write that does not wait for an error; whoever reads is us. */
+static void let_block(const struct birth_fds *birth)
+{
+	(void)fd_set_nonblocking(birth->out, 0);
+	(void)fd_set_nonblocking(birth->err, 0);
+}
+
+struct child *child_exec_command(
+	struct generation *generation, struct managed_instance *instance, struct error *error)
+{
+	struct birth_fds birth;
+	struct child *child = new_managed(generation, WIRE_ROLE_SHEPHERD, instance, &birth, error);
+	pid_t pid;
+
+	if (child == NULL)
+		return NULL;
+	let_block(&birth);
+	pid = command_exec(instance, birth.control, birth.out, birth.err, error);
+	if (pid < 0) {
 		child_abandon(child, &birth);
 		return NULL;
 	}
 	close_birth(&birth);
 	child_open(child);
-	child_enter(child, CHILD_ORDERED, generation->settings.start_timeout);
+	child_learn_pid(child, pid);
+	child_enter(child, CHILD_STARTING, child_start_timeout(child));
 	return child;
 }

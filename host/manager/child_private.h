@@ -7,6 +7,9 @@
 /* Enters a state, whose event DEADLINE comes after `deadline` ms (0: never). */
 void child_enter(struct child *child, enum child_state state, uint64_t deadline);
 
+/* Milliseconds it has to be ready. */
+uint64_t child_start_timeout(const struct child *child);
+
 /* From now on its end is noticed, and the guardian knows its group. */
 void child_learn_pid(struct child *child, pid_t pid);
 

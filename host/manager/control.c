@@ -1,5 +1,5 @@
 /* Requests of children, from their coming to their answer. Owned by the manager. */
-#include "manager/control.h"
+#include "manager/control_private.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -8,37 +8,13 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "manager/manager.h"
-#include "wire/record.h"
-
 #define MESSAGE_MAX (16 * 1024) /* bytes of an answer's text; a traceback may be long */
-
-struct control_request;
-
-typedef void control_begin(struct control_request *request, struct slice block);
-
-struct control_request {
-	struct list node;    /* in control->requests, then in control->answered */
-	struct child *asker; /* its end removes the request */
-	int32_t id;
-	bool answered;
-	control_begin *begin;            /* what was asked for */
-	uint32_t attempt;                /* reload: answered by this load or a later one */
-	bool committed;                  /* reload: the load was good */
-	uint32_t workers;                /* scale: how many there are to be */
-	bool slots[MANAGER_WORKERS_MAX]; /* restart: those that have not turned yet */
-};
 
 void control_init(struct control *control)
 {
 	*control = (struct control){0};
 	list_init(&control->requests);
 	list_init(&control->answered);
-}
-
-static struct manager *manager_of(const struct control_request *request)
-{
-	return request->asker->manager;
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */
@@ -56,7 +32,7 @@ static void send_answer(const struct control_request *request, const struct buff
 /* From now on no event finds the request; sweep frees it. */
 static void settle(struct control_request *request)
 {
-	struct control *control = &manager_of(request)->control;
+	struct control *control = &control_manager(request)->control;
 
 	request->answered = true;
 	list_remove(&request->node);
@@ -65,7 +41,7 @@ static void settle(struct control_request *request)
 }
 
 /* Once: an event that came of beginning the request may have answered it already. */
-static void answer(struct control_request *request, struct buffer *block)
+void control_answer(struct control_request *request, struct buffer *block)
 {
 	if (!request->answered) {
 		send_answer(request, block);
@@ -75,10 +51,14 @@ static void answer(struct control_request *request, struct buffer *block)
 }
 
 /* What begins a request goes on reading it, also when that has answered it. */
-static void sweep(struct control *control)
+void control_sweep(struct control *control)
 {
-	while (control->beginning == 0 && !list_empty(&control->answered))
-		free(LIST_ENTRY(list_take_first(&control->answered), struct control_request, node));
+	while (control->beginning == 0 && !list_empty(&control->answered)) {
+		struct control_request *request = control_at(list_take_first(&control->answered));
+
+		free((void *)request->instances);
+		free(request);
+	}
 }
 
 static void add_message(struct buffer *block, const char *text, size_t size)
@@ -94,14 +74,14 @@ static void add_message(struct buffer *block, const char *text, size_t size)
 }
 
 /* A note may be NULL: there is nothing more to say. */
-static void succeed(struct control_request *request, const char *note)
+void control_succeed(struct control_request *request, const char *note)
 {
 	struct buffer block = {0};
 
 	(void)record_add(&block, WIRE_KEY_OK, "1");
 	if (note != NULL)
 		add_message(&block, note, strlen(note));
-	answer(request, &block);
+	control_answer(request, &block);
 }
 
 static void fail_text(
@@ -112,11 +92,10 @@ static void fail_text(
 	(void)record_add(&block, WIRE_KEY_OK, "0");
 	(void)record_add(&block, WIRE_KEY_CODE, code);
 	add_message(&block, text, size);
-	answer(request, &block);
+	control_answer(request, &block);
 }
 
-__attribute__((format(printf, 3, 4))) static void fail(
-	struct control_request *request, const char *code, const char *format, ...)
+void control_fail(struct control_request *request, const char *code, const char *format, ...)
 {
 	char text[2 * ERROR_TEXT_MAX];
 	va_list arguments;
@@ -127,18 +106,11 @@ __attribute__((format(printf, 3, 4))) static void fail(
 	fail_text(request, code, text, strlen(text));
 }
 
-#define EACH_REQUEST(node, manager) LIST_EACH(node, &(manager)->control.requests)
-
-static struct control_request *request_at(struct list *node)
-{
-	return LIST_ENTRY(node, struct control_request, node);
-}
-
 /* --- reload ----------------------------------------------------------------------------------- */
 
 static void begin_reload(struct control_request *request, struct slice block)
 {
-	struct reload *reload = &manager_of(request)->reload;
+	struct reload *reload = &control_manager(request)->reload;
 	char label[SINK_LABEL_SIZE];
 	char why[SINK_LABEL_SIZE + 16];
 
@@ -151,311 +123,132 @@ static void begin_reload(struct control_request *request, struct slice block)
 
 void control_on_load_failed(struct manager *manager, const char *text, size_t size)
 {
-	EACH_REQUEST(node, manager)
+	CONTROL_EACH(node, manager)
 	{
-		struct control_request *request = request_at(node);
+		struct control_request *request = control_at(node);
 
-		if (request->begin != begin_reload || request->committed ||
+		if (request->op != CONTROL_RELOAD || request->committed ||
 			request->attempt > manager->reload.attempt)
 			continue;
 		fail_text(request, "failed", text, size);
 	}
-	sweep(&manager->control);
+	control_sweep(&manager->control);
 }
 
 void control_on_load_committed(struct manager *manager)
 {
-	EACH_REQUEST(node, manager)
+	CONTROL_EACH(node, manager)
 	{
-		struct control_request *request = request_at(node);
+		struct control_request *request = control_at(node);
 
-		if (request->begin == begin_reload && request->attempt <= manager->reload.attempt)
+		if (request->op == CONTROL_RELOAD && request->attempt <= manager->reload.attempt)
 			request->committed = true;
 	}
 }
 
 void control_on_all_serve(struct manager *manager)
 {
-	EACH_REQUEST(node, manager)
+	CONTROL_EACH(node, manager)
 	{
-		struct control_request *request = request_at(node);
+		struct control_request *request = control_at(node);
 
 		if (request->committed)
-			succeed(request, NULL);
+			control_succeed(request, NULL);
 	}
-	sweep(&manager->control);
-}
-
-/* --- restart ---------------------------------------------------------------------------------- */
-
-static bool has_slots(const struct control_request *request)
-{
-	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++) {
-		if (request->slots[i])
-			return true;
-	}
-	return false;
-}
-
-/* "worker 0" as in the log, or "worker-0" as in app.m.name; MANAGER_WORKERS_MAX when it is none. */
-static uint32_t slot_by_name(const struct manager *manager, const char *name)
-{
-	char log_name[24];
-	char app_name[24];
-
-	for (uint32_t i = 0; i < manager->workers; i++) {
-		(void)snprintf(log_name, sizeof log_name, "worker %u", i);
-		(void)snprintf(app_name, sizeof app_name, "worker-%u", i);
-		if (strcmp(name, log_name) == 0 || strcmp(name, app_name) == 0)
-			return i;
-	}
-	return MANAGER_WORKERS_MAX;
-}
-
-static void fail_unknown(struct control_request *request, const char *name)
-{
-	const struct manager *manager = manager_of(request);
-	struct buffer block = {0};
-	char text[128];
-
-	(void)snprintf(text, sizeof text, "there is no process called '%.64s'", name);
-	(void)record_add(&block, WIRE_KEY_OK, "0");
-	(void)record_add(&block, WIRE_KEY_CODE, "ENOENT");
-	(void)record_add(&block, WIRE_KEY_MESSAGE, text);
-	(void)record_add(&block, WIRE_KEY_NAME, "all");
-	for (uint32_t i = 0; i < manager->workers; i++) {
-		(void)snprintf(text, sizeof text, "worker-%u", i);
-		(void)record_add(&block, WIRE_KEY_NAME, text);
-	}
-	answer(request, &block);
-}
-
-static void choose_own(struct control_request *request)
-{
-	const struct child *asker = request->asker;
-
-	if (asker->role != WIRE_ROLE_WORKER)
-		fail(request, "EINVAL", "say which process is to be restarted");
-	else if (manager_of(request)->slots[asker->slot].serving != asker)
-		succeed(request, "this process is being replaced already");
-	else
-		request->slots[asker->slot] = true;
-}
-
-/* Marks the slots that were named; answers when they cannot be. */
-static void choose(struct control_request *request, struct slice block)
-{
-	const struct manager *manager = manager_of(request);
-	const char *key;
-	const char *value;
-	size_t offset = 0;
-	bool named = false;
-
-	while (!request->answered && record_next(block, &offset, &key, &value)) {
-		uint32_t index;
-
-		if (strcmp(key, WIRE_KEY_NAME) != 0)
-			continue;
-		named = true;
-		if (strcmp(value, "all") == 0) {
-			memset(request->slots, 1, manager->workers);
-			continue;
-		}
-		index = slot_by_name(manager, value);
-		if (index < MANAGER_WORKERS_MAX)
-			request->slots[index] = true;
-		else
-			fail_unknown(request, value);
-	}
-	if (!named)
-		choose_own(request);
-}
-
-static void begin_restart(struct control_request *request, struct slice block)
-{
-	struct manager *manager = manager_of(request);
-	const char *order = record_find(block, "order");
-	char label[SINK_LABEL_SIZE];
-	bool shutdown_first = !manager->current->settings.startup_first;
-
-	choose(request, block);
-	if (request->answered)
-		return;
-	if (order != NULL)
-		shutdown_first = strcmp(order, "shutdown_first") == 0;
-	child_label(request->asker, label);
-	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++) {
-		if (!request->slots[i])
-			continue;
-		sink_log(&manager->sink, "restart of worker %u: asked by %s", i, label);
-		slot_restart(&manager->slots[i], shutdown_first);
-	}
-	manager_reconcile(manager);
-}
-
-/* The asker's own worker goes last, so that it can tell what became of the others. */
-bool control_defers(const struct slot *slot)
-{
-	EACH_REQUEST(node, slot->manager)
-	{
-		const struct control_request *request = request_at(node);
-		bool own = request->asker->role == WIRE_ROLE_WORKER &&
-			   request->asker->slot == slot->index;
-
-		if (!own || !request->slots[slot->index])
-			continue;
-		for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++) {
-			if (request->slots[i] && i != slot->index)
-				return true;
-		}
-	}
-	return false;
-}
-
-/* What no request asks for any more is not done. */
-static void forget_restarts(struct manager *manager)
-{
-	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++) {
-		bool wanted = false;
-
-		EACH_REQUEST(node, manager)
-		wanted = wanted || request_at(node)->slots[i];
-		if (!wanted)
-			slot_forget_restart(&manager->slots[i]);
-	}
+	control_sweep(&manager->control);
 }
 
 /* --- scale ------------------------------------------------------------------------------------ */
 
-static bool all_served(const struct manager *manager)
-{
-	for (uint32_t i = 0; i < manager->workers; i++) {
-		if (manager->slots[i].serving == NULL)
-			return false;
-	}
-	return true;
-}
-
 static void begin_scale(struct control_request *request, struct slice block)
 {
-	struct manager *manager = manager_of(request);
+	struct manager *manager = control_manager(request);
 	struct error error;
 	uint64_t workers;
 
 	if (record_number(block, "workers", 0, UINT32_MAX, &workers, &error) != 0) {
-		fail(request, "EINVAL", "%s", error.text);
+		control_fail(request, "EINVAL", "%s", error.text);
 		return;
 	}
 	request->workers = (uint32_t)workers;
 	if (manager_scale(manager, request->workers, &error) != 0)
-		fail(request, error.code == EINVAL ? "EINVAL" : "failed", "%s", error.text);
-	else if (all_served(manager))
-		succeed(request, NULL);
+		control_fail(request, error.code == EINVAL ? "EINVAL" : "failed", "%s", error.text);
+	else if (control_all_served(manager))
+		control_succeed(request, NULL);
 }
 
 void control_on_scaled(struct manager *manager)
 {
-	EACH_REQUEST(node, manager)
+	CONTROL_EACH(node, manager)
 	{
-		struct control_request *request = request_at(node);
+		struct control_request *request = control_at(node);
 
-		if (request->begin == begin_scale && request->workers != manager->workers)
-			fail(request, "superseded", "the number of workers is to be %u by now",
-				manager->workers);
+		if (request->op == CONTROL_SCALE && request->workers != manager->workers)
+			control_fail(request, "superseded",
+				"the number of workers is to be %u by now", manager->workers);
 	}
-	sweep(&manager->control);
-}
-
-/* --- slots ------------------------------------------------------------------------------------ */
-
-void control_on_slot_turned(struct slot *slot)
-{
-	struct manager *manager = slot->manager;
-
-	EACH_REQUEST(node, manager)
-	{
-		struct control_request *request = request_at(node);
-
-		request->slots[slot->index] = false;
-		if ((request->begin == begin_restart && !has_slots(request)) ||
-			(request->begin == begin_scale && all_served(manager)))
-			succeed(request, NULL);
-	}
-	sweep(&manager->control);
-}
-
-void control_on_slot_failed(struct slot *slot, const char *why)
-{
-	struct manager *manager = slot->manager;
-
-	EACH_REQUEST(node, manager)
-	{
-		struct control_request *request = request_at(node);
-
-		if (request->committed)
-			fail(request, "failed", "generation %u serves, but %s",
-				manager->current->number, why);
-		else if (request->slots[slot->index] ||
-			 (request->begin == begin_scale && slot->index < manager->workers))
-			fail(request, "failed", "%s", why);
-	}
-	forget_restarts(manager);
-	sweep(&manager->control);
+	control_sweep(&manager->control);
 }
 
 /* --- terminate -------------------------------------------------------------------------------- */
 
 static void begin_terminate(struct control_request *request, struct slice block)
 {
-	struct manager *manager = manager_of(request);
+	struct manager *manager = control_manager(request);
 	char label[SINK_LABEL_SIZE];
 
 	(void)block;
 	child_label(request->asker, label);
 	sink_log(&manager->sink, "%s asks to stop", label);
-	succeed(request, NULL);
+	control_succeed(request, NULL);
 	manager_stop(manager);
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
 
+typedef void control_begin(struct control_request *request, struct slice block);
+
 static const struct {
-	const char *op;
+	const char *name;
 	control_begin *begin;
 } operations[] = {
-	{"reload", begin_reload},
-	{"restart", begin_restart},
-	{"scale", begin_scale},
-	{"terminate", begin_terminate},
+	[CONTROL_RELOAD] = {"reload", begin_reload},
+	[CONTROL_SCALE] = {"scale", begin_scale},
+	[CONTROL_TERMINATE] = {"terminate", begin_terminate},
+	[CONTROL_RESTART] = {"restart", control_begin_restart},
+	[CONTROL_STOP] = {"stop", control_begin_stop},
+	[CONTROL_MANAGE] = {"manage", control_begin_manage},
+	[CONTROL_READY] = {"ready", control_begin_ready},
 };
 
-static control_begin *find_operation(struct slice block)
+static bool find_operation(struct slice block, enum control_op *ret_op)
 {
-	const char *op = record_find(block, "op");
+	const char *name = record_find(block, "op");
 
-	for (size_t i = 0; op != NULL && i < sizeof operations / sizeof operations[0]; i++) {
-		if (strcmp(operations[i].op, op) == 0)
-			return operations[i].begin;
+	for (size_t i = 0; name != NULL && i < sizeof operations / sizeof operations[0]; i++) {
+		*ret_op = (enum control_op)i;
+		if (strcmp(operations[i].name, name) == 0)
+			return true;
 	}
-	return NULL;
+	return false;
 }
 
 /* Whether the request may begin; it is answered if not. */
 static bool admit(struct control_request *request, struct slice block)
 {
-	const struct manager *manager = manager_of(request);
+	const struct manager *manager = control_manager(request);
 	struct error error;
 
 	if (record_check(block, &error) != 0)
-		fail(request, "EPROTO", "%s", error.text);
-	else if ((request->begin = find_operation(block)) == NULL)
-		fail(request, "EPROTO", "the manager knows no such operation");
+		control_fail(request, "EPROTO", "%s", error.text);
+	else if (!find_operation(block, &request->op))
+		control_fail(request, "EPROTO", "the manager knows no such operation");
 	else if (manager_stopping(manager))
-		fail(request, "stopping", "the host is stopping");
+		control_fail(request, "stopping", "the host is stopping");
 	else if (manager->current == NULL)
-		fail(request, "busy", "nothing is loaded yet");
+		control_fail(request, "busy", "nothing is loaded yet");
 	else if (manager->control.waiting > CONTROL_REQUESTS_MAX)
-		fail(request, "busy", "%d requests wait for their answers already",
+		control_fail(request, "busy", "%d requests wait for their answers already",
 			CONTROL_REQUESTS_MAX);
 	return !request->answered;
 }
@@ -464,7 +257,8 @@ static bool admit(struct control_request *request, struct slice block)
 static bool can_wait(const struct child *asker)
 {
 	return asker->role != WIRE_ROLE_ZYGOTE &&
-	       (asker->state == CHILD_READY || asker->state == CHILD_DRAINING);
+	       (asker->state == CHILD_READY || asker->state == CHILD_DRAINING ||
+		       asker->early == CHILD_EARLY_READY);
 }
 
 void control_on_request(struct child *asker, int32_t id, struct slice block)
@@ -480,12 +274,12 @@ void control_on_request(struct child *asker, int32_t id, struct slice block)
 	control->waiting++;
 	control->beginning++;
 	if (admit(request, block)) {
-		request->begin(request, block);
+		operations[request->op].begin(request, block);
 		if (!request->answered && !can_wait(asker))
-			succeed(request, "begun");
+			control_succeed(request, "begun");
 	}
 	control->beginning--;
-	sweep(control);
+	control_sweep(control);
 }
 
 /* --- askers ----------------------------------------------------------------------------------- */
@@ -494,32 +288,32 @@ void control_before_drain(struct child *child)
 {
 	struct manager *manager = child->manager;
 
-	EACH_REQUEST(node, manager)
+	CONTROL_EACH(node, manager)
 	{
-		struct control_request *request = request_at(node);
-		bool goes_on = request->begin == begin_reload && !request->committed;
+		struct control_request *request = control_at(node);
+		bool goes_on = request->op == CONTROL_RELOAD && !request->committed;
 
 		if (request->asker == child && !goes_on)
-			succeed(request, "this process goes before all is done");
+			control_succeed(request, "this process goes before all is done");
 	}
-	sweep(&manager->control);
+	control_sweep(&manager->control);
 }
 
 void control_on_gone(const struct child *child)
 {
 	struct manager *manager = child->manager;
 
-	EACH_REQUEST(node, manager)
+	CONTROL_EACH(node, manager)
 	{
-		if (request_at(node)->asker == child)
-			settle(request_at(node));
+		if (control_at(node)->asker == child)
+			settle(control_at(node));
 	}
-	sweep(&manager->control);
+	control_sweep(&manager->control);
 }
 
 void control_on_stopping(struct manager *manager)
 {
-	EACH_REQUEST(node, manager)
-	fail(request_at(node), "stopping", "the host is stopping");
-	sweep(&manager->control);
+	CONTROL_EACH(node, manager)
+	control_fail(control_at(node), "stopping", "the host is stopping");
+	control_sweep(&manager->control);
 }

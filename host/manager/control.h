@@ -17,6 +17,7 @@
 #include "base/slice.h"
 
 struct child;
+struct managed_instance;
 struct manager;
 struct slot;
 
@@ -44,6 +45,12 @@ void control_on_all_serve(struct manager *manager);
  * not start. */
 void control_on_slot_turned(struct slot *slot);
 void control_on_slot_failed(struct slot *slot, const char *why);
+
+/* A managed process is ready; or could not start; or is over, and nothing else is to run in its
+ * place; or that is no more. */
+void control_on_instance_ready(struct managed_instance *instance);
+void control_on_instance_failed(struct managed_instance *instance, const char *why);
+void control_on_instance_ended(struct managed_instance *instance);
 
 /* How many workers there are to be has changed. */
 void control_on_scaled(struct manager *manager);

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "manager/main.h"
+#include "manager/reaper.h"
 #include "manager/spawn.h"
 #include "shm/feed.h"
 #include "shm/region.h"
@@ -50,6 +50,7 @@ void manager_stop(struct manager *manager)
 	reload_cancel(&manager->reload);
 	control_on_stopping(manager);
 	manager_reconcile(manager);
+	managed_stop_all(manager);
 	/* Workers that drain for a reload have their heirs taken away one by one, see slot.c. */
 	generation_sweep(manager);
 	end_if_alone(manager);
@@ -91,83 +92,6 @@ static struct child *find_child(struct manager *manager, uint64_t number)
 			return child;
 	}
 	return NULL;
-}
-
-static struct child *find_pid(struct manager *manager, pid_t pid)
-{
-	LIST_EACH(node, &manager->children)
-	{
-		struct child *child = LIST_ENTRY(node, struct child, node);
-
-		if (child->pid == pid)
-			return child;
-	}
-	return NULL;
-}
-
-static bool fork_is_pending(struct manager *manager)
-{
-	LIST_EACH(node, &manager->children)
-	{
-		if (LIST_ENTRY(node, struct child, node)->state == CHILD_ORDERED)
-			return true;
-	}
-	return false;
-}
-
-static void replace_guardian(struct manager *manager)
-{
-	struct error error;
-
-	guardian_stop(&manager->guardian);
-	if (guardian_start(&manager->guardian, &error) != 0) {
-		sink_log(&manager->sink, "the guardian is gone: %s", error.text);
-		return;
-	}
-	LIST_EACH(node, &manager->children)
-	{
-		const struct child *child = LIST_ENTRY(node, struct child, node);
-
-		if (child->pid != 0)
-			guardian_add(&manager->guardian, child->pid);
-	}
-}
-
-/*
- * Reaps what has ended: our children, and strangers that the kernel gave us because their parent
- * is gone. One we do not know while a fork is under way may be that fork: its pid is still to come,
- * and every such message brings us here again.
- */
-void manager_reap(struct manager *manager)
-{
-	for (;;) {
-		siginfo_t status = {0};
-		struct child *child;
-
-		if (waitid(P_ALL, 0, &status, WEXITED | WNOHANG | WNOWAIT) != 0 ||
-			status.si_pid == 0)
-			return;
-		child = find_pid(manager, status.si_pid);
-		if (child != NULL) {
-			child_check_exit(child);
-			continue;
-		}
-		if (status.si_pid != manager->guardian.pid && fork_is_pending(manager))
-			return;
-		(void)waitid(P_PID, (id_t)status.si_pid, &status, WEXITED | WNOHANG);
-		if (status.si_pid == manager->guardian.pid) {
-			manager->guardian.pid = 0;
-			replace_guardian(manager);
-		}
-	}
-}
-
-/* Whether a zygote's word that it forked `pid` can be true. */
-static bool is_our_child(pid_t pid)
-{
-	siginfo_t status = {0};
-
-	return pid > 1 && waitid(P_PID, (id_t)pid, &status, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 /* Sockets of slots that are neither wanted nor in use by anybody are closed, from the top down. */
@@ -214,6 +138,8 @@ void manager_on_child_gone(struct manager *manager, struct child *child)
 	reload_on_gone(&manager->reload, child);
 	if (child->role == WIRE_ROLE_WORKER)
 		manager_reconcile(manager); /* others may have waited for their turn */
+	if (child->instance != NULL)
+		managed_on_gone(child);
 	release_sockets(manager);
 	generation_sweep(manager);
 	end_if_alone(manager);
@@ -236,6 +162,10 @@ void manager_on_child_ready(struct manager *manager, struct child *child)
 {
 	if (child->role == WIRE_ROLE_ZYGOTE) {
 		reload_on_plan(&manager->reload, child->generation);
+		return;
+	}
+	if (child->instance != NULL) {
+		managed_on_ready(child);
 		return;
 	}
 	slot_on_ready(&manager->slots[child->slot], child);
@@ -284,16 +214,16 @@ static void on_zygote_message(
 			&manager->sink, zygote->err.label, manager->body.data, manager->body.size);
 		break;
 	case WIRE_FORKED:
-		if (child != NULL && is_our_child(message->pid))
+		if (child != NULL && reaper_is_ours(message->pid))
 			child_on_forked(child, message->pid);
 		else if (child != NULL)
 			child_on_fork_failed(child, ECHILD);
-		manager_reap(manager);
+		reaper_run(manager);
 		break;
 	case WIRE_FORK_FAILED:
 		if (child != NULL)
 			child_on_fork_failed(child, message->number);
-		manager_reap(manager);
+		reaper_run(manager);
 		break;
 	default:
 		break;
@@ -311,10 +241,12 @@ static void on_worker_message(
 		child_on_refused(worker, manager->body.data, manager->body.size);
 		break;
 	case WIRE_LEAVING:
-		slot_on_leaving(&manager->slots[worker->slot], worker);
+		if (worker->role == WIRE_ROLE_WORKER)
+			slot_on_leaving(&manager->slots[worker->slot], worker);
 		break;
 	case WIRE_HEIR_LOST:
-		slot_find_heir(manager, worker);
+		if (worker->role == WIRE_ROLE_WORKER)
+			slot_find_heir(manager, worker);
 		break;
 	default:
 		break;
@@ -475,17 +407,6 @@ static void open_handles(struct manager *manager)
 	(void)uv_timer_start(&manager->tick, on_tick, TICK, TICK);
 }
 
-/* Each connection of a worker takes a descriptor, so the soft limit is of no use to us. */
-static void raise_fd_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 /* Who typed the command does not want it any more. */
 static void on_launcher_lost(void *context)
 {
@@ -500,9 +421,10 @@ static int set_up(struct manager *manager, int settings, struct error *error)
 	manager->started = manager->last_tick = manager->forgiven = clock_now();
 	list_init(&manager->children);
 	list_init(&manager->generations);
+	list_init(&manager->managed);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)prctl(PR_SET_NAME, "perigee");
-	raise_fd_limit();
+	fd_raise_limit();
 	if (spawn_find_program(error) != 0 || read_settings(manager, settings, error) != 0 ||
 		find_identity(manager, error) != 0 || settle(manager, error) != 0 ||
 		notify_open(&manager->notify, error) != 0 || make_memory(manager, error) != 0)
@@ -540,6 +462,7 @@ static void tear_down(struct manager *manager)
 	buffer_free(&manager->body);
 	buffer_free(&manager->given);
 	guardian_stop(&manager->guardian);
+	reaper_kill_all();
 	pid_file_release(&manager->pid_file);
 	daemon_ends(&manager->daemon, manager->exit_status != 0);
 }
@@ -564,6 +487,17 @@ int manager_main(int settings)
 
 int manager_exec(int settings, struct error *error)
 {
-	signals_hold();
-	return spawn_exec_manager(settings, error);
+	struct buffer given = {0};
+	const char *single;
+	enum wire_role role = WIRE_ROLE_MANAGER;
+
+	if (record_load(&given, settings, error) != 0)
+		return -1;
+	single = record_find((struct slice){given.data, given.size}, "single_process");
+	if (single != NULL && single[0] == '1')
+		role = WIRE_ROLE_SINGLE;
+	else
+		signals_hold();
+	buffer_free(&given);
+	return spawn_exec_role(role, settings, error);
 }

@@ -19,6 +19,7 @@
 #include "manager/guardian.h"
 #include "manager/identity.h"
 #include "manager/listen.h"
+#include "manager/managed.h"
 #include "manager/notify.h"
 #include "manager/pid_file.h"
 #include "manager/place.h"
@@ -81,6 +82,8 @@ struct manager {
 	struct slot slots[MANAGER_WORKERS_MAX];
 	uint32_t workers; /* slots 0 to workers-1 are to be served */
 
+	struct list managed; /* struct managed, in the order in which they came */
+
 	struct buffer body; /* of the message being read */
 };
 
@@ -92,9 +95,6 @@ void manager_stop(struct manager *manager);
 
 /* Ends at once, with that status: everything is killed. */
 void manager_force(struct manager *manager, int exit_status);
-
-/* Waits for what has ended, without waiting: our children, and strangers that became ours. */
-void manager_reap(struct manager *manager);
 
 /* Every slot takes its next step. */
 void manager_reconcile(struct manager *manager);

@@ -22,20 +22,17 @@ void place_init(struct place *place, struct manager *manager, const char *role, 
 
 /* --- seats ------------------------------------------------------------------------------------ */
 
-static int take_seat(struct child *child, struct error *error)
+/* A seat made as new, or -1. */
+static int take_seat(struct manager *manager)
 {
-	struct manager *manager = child->manager;
-
-	for (unsigned seat = 0; seat < SHM_SEATS_MAX; seat++) {
+	for (int seat = 0; seat < SHM_SEATS_MAX; seat++) {
 		if (manager->seats_taken[seat])
 			continue;
 		manager->seats_taken[seat] = true;
-		child->seat = seat;
-		child->beats = shm_slots_seat(manager->slots_table, seat);
-		shm_seat_clear(child->beats, clock_now());
-		return 0;
+		shm_seat_clear(shm_slots_seat(manager->slots_table, (unsigned)seat), clock_now());
+		return seat;
 	}
-	return error_set(error, EAGAIN, "there are %d processes already", SHM_SEATS_MAX);
+	return -1;
 }
 
 static void free_seat(struct manager *manager, unsigned seat)
@@ -80,7 +77,7 @@ void place_show(const struct child *child)
 		.number = child->number,
 		.start_at = child->start_at,
 		.restart_at = place->restart_at,
-		.pid = (int32_t)child->pid,
+		.pid = (int32_t)child_shown_pid(child),
 		.generation = child->generation->number,
 		.starts = place->starts,
 		.state = state_of(child),
@@ -98,9 +95,13 @@ void place_show(const struct child *child)
 
 int place_enter(struct place *place, struct child *child, struct error *error)
 {
+	const int seat = take_seat(place->manager);
+
 	child->place = place;
-	if (take_seat(child, error) != 0)
-		return -1;
+	if (seat < 0)
+		return error_set(error, EAGAIN, "there are %d processes already", SHM_SEATS_MAX);
+	child->seat = (unsigned)seat;
+	child->beats = shm_slots_seat(place->manager->slots_table, child->seat);
 	child->start_at = clock_wall();
 	forget_last(place);
 	place->open = true;
@@ -109,6 +110,20 @@ int place_enter(struct place *place, struct child *child, struct error *error)
 		place->restart_at = child->start_at;
 	place_show(child);
 	return 0;
+}
+
+void place_rest(struct place *place, enum shm_state state)
+{
+	struct shm_process process = {.state = state, .server = place->server};
+
+	forget_last(place);
+	place->last = take_seat(place->manager);
+	place->open = true;
+	if (place->last < 0)
+		return; /* there is no room for what is not there */
+	memcpy(process.name, place->name, sizeof process.name);
+	(void)snprintf(process.role, sizeof process.role, "%s", place->role);
+	shm_slots_write(place->manager->slots_table, (unsigned)place->last, &process);
 }
 
 /* Whether its end is one that nobody asked for. */
@@ -125,6 +140,7 @@ void place_leave(struct child *child)
 
 	if (child->beats == NULL)
 		return;
+	place->failed = state_of(child) == SHM_STATE_FAILED;
 	if (is_failure(child)) {
 		child_verdict(child, verdict, sizeof verdict);
 		(void)snprintf(place->last_error, sizeof place->last_error, "%.*s",

@@ -25,6 +25,7 @@ struct place {
 	bool open;          /* the last one to go is to stay readable */
 	unsigned processes; /* that are not gone */
 	int last;           /* seat of the one that went last, or -1 */
+	bool failed;        /* how the last one went */
 	uint32_t starts;
 	int64_t restart_at; /* ms since 1970; 0: never */
 	char last_error[SHM_ERROR_SIZE];
@@ -38,6 +39,9 @@ int place_enter(struct place *place, struct child *child, struct error *error);
 
 /* Something about `child` has changed. */
 void place_show(const struct child *child);
+
+/* Nobody has been here yet, and the place is to be read all the same, in this state. */
+void place_rest(struct place *place, enum shm_state state);
 
 /* `child` is gone: how, is in its record. */
 void place_leave(struct child *child);

@@ -229,6 +229,7 @@ static void commit(struct reload *reload)
 			error.text);
 	end(reload);
 	manager_reconcile(manager);
+	managed_on_committed(manager);
 	generation_sweep(manager);
 }
 

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "manager/main.h"
 #include "manager/manager.h"
+#include "manager/reaper.h"
 
 static void on_stop(struct manager *manager, int number)
 {
@@ -50,10 +51,16 @@ static void on_reopen(struct manager *manager, int number)
 		sink_log(&manager->sink, "SIGUSR1: the log is open anew");
 }
 
+/* It is an upgrade elsewhere, and must not be the end of us here. */
+static void on_nothing(struct manager *manager, int number)
+{
+	sink_log(&manager->sink, "SIG%s means nothing here", sigabbrev_np(number));
+}
+
 static void on_child(struct manager *manager, int number)
 {
 	(void)number;
-	manager_reap(manager);
+	reaper_run(manager);
 }
 
 static const struct {
@@ -67,6 +74,7 @@ static const struct {
 	{SIGTTIN, on_scale},
 	{SIGTTOU, on_scale},
 	{SIGUSR1, on_reopen},
+	{SIGUSR2, on_nothing},
 	{SIGCHLD, on_child},
 };
 

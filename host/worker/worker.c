@@ -11,7 +11,6 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "http/server.h"
-#include "shm/wait.h"
 #include "wire/role.h"
 #include "worker/lifeline.h"
 #include "worker/worker_feed.h"
@@ -51,6 +50,8 @@ static void tell(struct worker *worker, enum wire_type type, struct slice text)
 
 _Noreturn static void fail_start(struct worker *worker, struct slice why)
 {
+	if (worker->birth->single != NULL)
+		worker->birth->single->on_failed(why);
 	tell(worker, WIRE_START_FAILED, why);
 	lifeline_leave(EXIT_FAILURE);
 }
@@ -127,10 +128,13 @@ static void log_failed_hook(struct slice text)
 
 static void on_stopped(void *context, bool ok, struct slice text)
 {
-	(void)context;
+	const struct worker *worker = context;
+
 	if (!ok)
 		log_failed_hook(text);
-	lifeline_leave(EXIT_SUCCESS);
+	if (worker->birth->single == NULL)
+		lifeline_leave(EXIT_SUCCESS);
+	worker->birth->single->on_stopped();
 }
 
 static void on_told(void *context, bool ok, struct slice text)
@@ -248,16 +252,16 @@ static void on_terminate(uv_signal_t *handle, int number)
 	tell(handle->data, WIRE_LEAVING, SLICE(""));
 }
 
-static void on_bell(void *context)
+static int open_feed(struct worker *worker, struct http_counters *counters, struct error *error)
 {
-	script_shared_changed(((struct worker *)context)->script);
-}
+	const struct worker_birth *birth = worker->birth;
+	const struct worker_feed_place place = {.feed = birth->feed,
+		.bell = birth->bell,
+		.seat = birth->seat_number,
+		.limit = worker->settings.publish_limit};
 
-static int listen_to_bell(struct worker *worker, struct error *error)
-{
-	int fd = shm_bells_listen(error);
-
-	return fd < 0 ? -1 : bell_watch(&worker->bell, &worker->loop, fd, on_bell, worker, error);
+	return worker_feed_open(
+		&worker->feed, &worker->loop, worker->server, counters, &place, error);
 }
 
 /* before_server_start is done: accept, and say so. */
@@ -324,12 +328,13 @@ _Noreturn void worker_main(struct script *script, const struct worker_birth *bir
 	if (worker_settings_read(&worker.settings, birth->plan, &error) != 0 ||
 		http_server_new(&worker.server, &worker.loop, &worker.settings.http, &handler,
 			&worker, counters, &error) != 0 ||
-		worker_feed_open(&worker.feed, &worker.loop, worker.server, counters,
-			birth->seat_number, worker.settings.publish_limit, &error) != 0 ||
-		listen_to_bell(&worker, &error) != 0)
+		open_feed(&worker, counters, &error) != 0 ||
+		bell_watch_shared(&worker.bell, &worker.loop, script, &error) != 0)
 		fail_start_error(&worker, &error);
 	script_set_publish(script, worker_feed_publish, &worker.feed);
 	open_handles(&worker);
+	if (birth->single != NULL)
+		birth->single->on_loop(&worker.loop);
 	script_start(script, "perigee.worker", "before_start", describe(&worker, &block),
 		on_may_serve, &worker);
 	buffer_free(&block);

@@ -11,6 +11,7 @@ local files = require "perigee.files"
 local handles = require "perigee.handles"
 local listeners = require "perigee.listeners"
 local log = require "perigee.log"
+local manage_terms = require "perigee.manage_terms"
 local phase = require "perigee.phase"
 local record = require "perigee.record"
 local scope = require "perigee.scope"
@@ -169,6 +170,7 @@ function boot.evaluate(given, path)
   end
   settings.give_all(given, app.given_settings, app.place)
   settings.give_defaults(given)
+  if given.values.single_process == "1" then given.values.workers = "1" end
   given.values.bind, given.secure = bind.resolve_all(given.values.bind, given.origins.bind or "bind")
   check_tls(given)
   app_module.set(app, "config", app_module.read_only(settings.config(given.values)))
@@ -183,15 +185,14 @@ local function make_plan(app, given, path)
   record.add(pieces, "name", app.name)
   record.add(pieces, "routes", #app.router.routes)
   for _, name in ipairs(settings.names) do
-    local value = given.values[name]
-    if type(value) == "table" then
-      for _, element in ipairs(value) do record.add(pieces, name, element) end
-    else
-      record.add(pieces, name, value or "")
-    end
+    record.add_all(pieces, name, given.values[name] or "")
   end
   for _, position in ipairs(given.secure) do record.add(pieces, "tls_bind", position) end
   for _, source in ipairs(sources) do record.add(pieces, "source", source) end
+  for _, process in ipairs(manage_terms.declared) do
+    record.add(pieces, "manage", process.name)
+    for key, value in pairs(process.fields) do record.add_all(pieces, "manage." .. key, value) end
+  end
   return record.block(pieces)
 end
 

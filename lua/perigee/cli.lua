@@ -126,6 +126,23 @@ local function addresses_of(sockets)
   return list
 end
 
+-- What needs a manager. In the app's files these are left alone: they say what holds otherwise.
+local managers = { "daemon", "group", "log_file", "pid_file", "user" }
+
+--- Refuses what --single-process cannot do.
+local function check_single_process(given)
+  local function refuse(name)
+    error(("%s: with single_process there is no manager, so there is no '%s'"):format(
+      given.origins[name], name), 0)
+  end
+  for _, name in ipairs(managers) do
+    if given.values[name] and given.values[name] ~= "0" then refuse(name) end
+  end
+  if given.values.workers and given.values.workers ~= "auto" and given.values.workers ~= "1" then
+    refuse "workers"
+  end
+end
+
 --- What flags and environment give, the flags first.
 ---@param result table of argparse
 ---@param environment table<string, string>
@@ -146,6 +163,7 @@ function cli.given(result, environment)
   settings.give_environment(given, environment)
   local passed = systemd_sockets(environment)
   given.passed = passed or {}
+  if given.values.single_process == "1" then check_single_process(given) end
   if passed and not given.values.bind then
     settings.give(given, "bind", addresses_of(passed), "LISTEN_FDS")
   end

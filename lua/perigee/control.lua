@@ -58,8 +58,8 @@ function control.ask(what, op, fields)
   for key, value in pairs(fields or {}) do
     for _, element in ipairs(type(value) == "table" and value or { value }) do
       if tostring(element):find("%z") then caller.fail("%s: %q has a NUL", what, tostring(element)) end
-      record.add(pieces, key, element)
     end
+    record.add_all(pieces, key, value)
   end
   if not scheduler.current then scheduler.park() end -- which says what is wrong
   last_id = last_id % 2 ^ 30 + 1
@@ -81,7 +81,7 @@ local orders = { "startup_first", "shutdown_first" }
 --- Raises at the caller's place unless all keys are known and of their types.
 ---@param what string
 ---@param options table|nil
----@param types table<string, string> name → Lua type
+---@param types table<string, string> name → Lua type, or "any"
 ---@return table
 function control.check_options(what, options, types)
   if options == nil then return {} end
@@ -92,7 +92,9 @@ function control.check_options(what, options, types)
       for name in pairs(types) do names[#names + 1] = name end
       caller.fail("%s: unknown option '%s'%s", what, tostring(key), nearest.hint(tostring(key), names))
     end
-    caller.check(value, types[key], ("%s: the option '%s'"):format(what, key))
+    if types[key] ~= "any" then
+      caller.check(value, types[key], ("%s: the option '%s'"):format(what, key))
+    end
   end
   return options
 end
@@ -118,6 +120,11 @@ function control.restart(what, names, options)
       nearest.hint(order, orders))
   end
   return control.ask(what, "restart", { name = check_names(what, names), order = order })
+end
+
+--- stop, for app.m.
+function control.stop(what, names)
+  return control.ask(what, "stop", { name = check_names(what, names) })
 end
 
 --- scale, for app.m and app.manager.

@@ -6,13 +6,15 @@
 ---     end)
 local caller = require "perigee.caller"
 local control = require "perigee.control"
+local manage_terms = require "perigee.manage_terms"
 local nearest = require "perigee.nearest"
 local state = require "perigee.state"
 
 local member = {}
 
 ---@class perigee.Member
----@field name string "worker-0"
+---@field name string "worker-0", or of a managed process
+---@field role "worker"|"managed"
 ---@field pid number
 ---@field slot number of a worker
 ---@field generation number
@@ -52,10 +54,11 @@ end
 --- Replaces processes by fresh ones of the same code, one slot at a time (see the setting
 --- restart_keep), this one last. Yields until the new ones are ready; a process that cannot start
 --- ends it, and the workers that are left go on. Raises at the caller's place on wrong arguments.
----@param names string|string[]|nil "worker-0", "all"; default: this process
+---@param names string|string[]|nil "worker-0", "all", a managed process's; default: this process
 ---@param options { order: "startup_first"|"shutdown_first"|nil }|nil default: the setting restart_order
 ---@return true|nil # with a note when this process goes before all is known
----@return string|nil # or nil, message, code: "ENOENT", "failed", "stopping", "busy"
+---@return string|nil # or nil, message, code: "ENOENT", "EPERM" (not restartable), "EBUSY" (it runs, and
+---   is not transient), "failed", "superseded", "stopping", "busy"
 ---@return string|nil
 function methods:restart(names, options) -- luacheck: no self
   return control.restart("app.m:restart", names, options)
@@ -69,6 +72,38 @@ end
 ---@return string|nil
 function methods:scale(count) -- luacheck: no self
   return control.scale("app.m:scale", count)
+end
+
+--- Has a process looked after beside the workers. Yields until it is ready. Raises at the caller's
+--- place on what is wrong with the arguments.
+---@param name string 1 to 31 of A-Z a-z 0-9 _ . -
+---@param target string[]|string argv, or the name of a function: a registered one (app.manager:register),
+---   or "module.function"
+---@param options perigee.ManageOptions|nil
+---@return true|nil # or nil, message, code: "EEXIST", "failed", "superseded", "stopping", "busy"
+---@return string|nil
+---@return string|nil
+function methods:manage(name, target, options) -- luacheck: no self
+  local what = "app.m:manage"
+  if type(target) == "function" then
+    caller.fail("%s: a function made here is in no other process; give the name of one that "
+      .. "app.manager:register was given, \"module.function\", or a command", what)
+  elseif type(target) ~= "string" then
+    caller.check(target, "table", what .. ": the command, or the function's name,")
+  end
+  local fields = manage_terms.make(what, name, target, options, false)
+  fields.name = name
+  return control.ask(what, "manage", fields)
+end
+
+--- Stops managed processes, by name: app.m:restart starts them again. Yields until they are gone.
+--- Raises at the caller's place on wrong arguments.
+---@param names string|string[]|nil default: this process
+---@return true|nil # with a note when this process goes itself
+---@return string|nil # or nil, message, code: "ENOENT", "EINVAL", "stopping", "busy"
+---@return string|nil
+function methods:stop(names) -- luacheck: no self
+  return control.stop("app.m:stop", names)
 end
 
 --- Loads the code anew. Yields until every worker has it, or it was refused; this worker is among

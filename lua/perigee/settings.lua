@@ -71,6 +71,8 @@ settings.list = {
     help = "their group, by name or number; default the user's" },
   { name = "daemon", type = "bool", default = false, early = true,
     help = "go into the background; the command returns when the app serves" },
+  { name = "single_process", type = "bool", default = false, early = true,
+    help = "everything in one process, without a manager: for debuggers and profilers" },
   { name = "pid_file", type = "string", argument = "FILE", early = true,
     help = "where the manager's pid is written" },
   { name = "log_file", type = "string", argument = "FILE", help = "where the log goes; default stderr" },
@@ -195,13 +197,18 @@ end
 local size_units = { [""] = 1, b = 1, k = KIB, kb = KIB, kib = KIB, m = MIB, mb = MIB, mib = MIB,
   g = GIB, gb = GIB, gib = GIB }
 
-function normalise.size(setting, written)
+--- The bytes that a size names.
+---@param written any 8192, "64 KiB", "100M"
+---@return number|nil # nil: it is no size
+function settings.bytes(written)
   local number, unit = tostring(written):match("^%s*([%d.]+)%s*(%a*)%s*$")
   number = tonumber(number)
-  if number and size_units[unit:lower()] then
-    local bytes = math.floor(number * size_units[unit:lower()])
-    if in_range(setting, bytes) then return whole(bytes) end
-  end
+  return number and size_units[unit:lower()] and math.floor(number * size_units[unit:lower()]) or nil
+end
+
+function normalise.size(setting, written)
+  local bytes = settings.bytes(written)
+  if bytes and in_range(setting, bytes) then return whole(bytes) end
   return nil, "a size " .. range_text(setting, " bytes") .. ": 8192, \"64 KiB\", \"100M\""
 end
 

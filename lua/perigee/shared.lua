@@ -29,6 +29,67 @@ function shared.array(name, kind, count, options)
   return require("perigee.shared.array").new(name, kind, count, options)
 end
 
+--- A lock: acquire(timeout), release(), with(fn, timeout), owner(). Does not yield; raises at the caller's
+--- place, as all of these.
+---@param name string
+---@return perigee.SharedLock
+function shared.lock(name, options)
+  return require("perigee.shared.lock").new(name, options)
+end
+
+--- A number of permits: acquire(timeout), release(), with(fn, timeout), available().
+---@param name string
+---@param permits number|nil nil: of one that exists
+---@return perigee.SharedSemaphore
+function shared.semaphore(name, permits, options)
+  return require("perigee.shared.semaphore").new(name, permits, options)
+end
+
+--- A flag: set(), clear(), is_set(), wait(timeout).
+---@param name string
+---@return perigee.SharedEvent
+function shared.event(name, options)
+  return require("perigee.shared.event").new(name, options)
+end
+
+--- A place where a number of tasks wait for each other: wait(timeout).
+---@param name string
+---@param parties number|nil nil: of one that exists
+---@return perigee.SharedBarrier
+function shared.barrier(name, parties, options)
+  return require("perigee.shared.barrier").new(name, parties, options)
+end
+
+--- What one process does for all, once for as long as the host runs: once() or once:run(timeout) in any
+--- process does it or waits for it, and returns what fn did.
+---@param name string
+---@param fn fun(): any its result is passed as JSON; may yield
+---@param options { limit: number }|nil limit: bytes of the result as JSON; default 4096
+---@return perigee.SharedOnce
+function shared.once(name, fn, options)
+  return require("perigee.shared.once").new(name, fn, options)
+end
+
+--- A table of strings, numbers, booleans and nested tables by string keys, with times to live and lists; a
+--- cache, when it evicts. Does not yield; raises at the caller's place. See perigee.shared.dict.
+---@param name string 1 to 63 bytes
+---@param options { size: number|string, eviction: "none"|"lru" }|nil size: bytes, or "16 MiB", which is the
+---   default; eviction: what happens when it is full: "none" (default) refuses, "lru" makes room
+---@return perigee.SharedDict
+function shared.dict(name, options)
+  return require("perigee.shared.dict").new(name, options)
+end
+
+--- How often something may happen, by key: a token bucket for each. Does not yield; raises at the caller's
+--- place. See perigee.shared.rate_limiter.
+---@param name string 1 to 63 bytes
+---@param options { rate: number, per: number, burst: number, keys: number }|nil rate: tokens that come back
+---   in `per` seconds (1); burst: the most there are at once (rate); keys: those remembered (10000)
+---@return perigee.SharedRateLimiter
+function shared.rate_limiter(name, options)
+  return require("perigee.shared.rate_limiter").new(name, options)
+end
+
 --- Whether a value is a shared object.
 ---@return boolean
 shared.is_object = object.is

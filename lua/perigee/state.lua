@@ -127,7 +127,8 @@ local ranks = { main = 1, worker = 2 }
 --- worker-2 before worker-10, and of one name the one that serves, or the latest, first.
 local function before(a, b)
   local one, other = a.row, b.row
-  if one.role ~= other.role then return (ranks[one.role] or 3) < (ranks[other.role] or 3) end
+  local rank, other_rank = ranks[one.role] or 3, ranks[other.role] or 3
+  if rank ~= other_rank then return rank < other_rank end
   if one.name ~= other.name then
     local stem, number = one.name:match("^(.-)(%d*)$")
     local other_stem, other_number = other.name:match("^(.-)(%d*)$")

@@ -38,6 +38,7 @@ function worker.before_start(block)
   abi.C.http_request_id_prefix(request.id_prefix)
   app_module.set(app, "m", member.new {
     name = ("%s-%d"):format(values.role and values.role[1] or "worker", number("slot")),
+    role = "worker",
     pid = pid,
     slot = number("slot"),
     generation = number("generation"),

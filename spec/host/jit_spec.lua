@@ -21,6 +21,15 @@ end)
 app:get("/", function() return "hello\n" end)
 app:get("/users/<id:int>", function(_, id) return id > 5 and "big\n" or "small\n" end)
 app:static("/files", ".")
+app:main_process_start(function()
+  app.shared.dict = require "perigee".shared.dict("d", { eviction = "lru" })
+end)
+app:get("/dict", function()
+  local dict = app.shared.dict
+  dict:set("text", "moon", 60)
+  dict:incr("count")
+  return dict:get("count") > 0 and dict:get("text")
+end)
 app:get("/header", function(req) return req.headers["x-word"] end)
 app:get("/query", function(req) return req.query.word end)
 app:post("/body", function(req) return req.body end)
@@ -44,7 +53,7 @@ describe("the hot path", function()
   after_each(host.finish)
 
   for _, path in ipairs { "/", "/users/42", "/header", "/query?word=moon&a=b", "/body", "/files/app.lua",
-      "/cells" } do
+      "/cells", "/dict" } do
     it("compiles for " .. path, function()
       local server = host.serve { app = app, flags = { "--workers", "1" }, binary = host.release_binary,
         env = { PERIGEE_JIT_LOG = "@DIR@/jit" } }

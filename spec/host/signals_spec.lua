@@ -46,7 +46,7 @@ local function hold(server)
 end
 
 local stopping = { sigterm = 143, sigint = 130, sigquit = 131 }
-local harmless = { "sighup", "sigusr1", "sigttin", "sigttou" }
+local harmless = { "sighup", "sigusr1", "sigusr2", "sigttin", "sigttou" }
 
 describe("a signal", function()
   after_each(host.finish)

@@ -5,6 +5,7 @@ local abi = require "perigee.abi"
 local caller = require "perigee.caller"
 local nearest = require "perigee.nearest"
 local phase = require "perigee.phase"
+local settings = require "perigee.settings"
 
 local C = abi.C
 
@@ -74,6 +75,42 @@ function object.whole_option(kind, name, options, key, least, most, default)
       key, least, most, tostring(value))
   end
   return value
+end
+
+--- An option that is a size, checked.
+---@param kind string
+---@param name string of the object
+---@param options table
+---@param key string
+---@param least number bytes
+---@param most number bytes
+---@param default number bytes
+---@return number # bytes
+function object.size_option(kind, name, options, key, least, most, default)
+  local written = options[key]
+  local bytes = written == nil and default or settings.bytes(written)
+  if not bytes or bytes < least or bytes > most then
+    caller.fail("perigee.shared.%s('%s'): %s must be a size of %.0f to %.0f bytes (8192, \"64 KiB\"), not %s",
+      kind, name, key, least, most, tostring(written))
+  end
+  return bytes
+end
+
+--- An option that is one of some words, checked.
+---@param kind string
+---@param name string of the object
+---@param options table
+---@param key string
+---@param words string[] the first is the default
+---@return string
+function object.word_option(kind, name, options, key, words)
+  local value = options[key]
+  if value == nil then return words[1] end
+  for _, word in ipairs(words) do
+    if word == value then return word end
+  end
+  return caller.fail("perigee.shared.%s('%s'): %s must be one of %s, not %s%s", kind, name, key,
+    table.concat(words, ", "), tostring(value), nearest.hint(tostring(value), words))
 end
 
 --- Calls open(create), which returns a pointer or NULL, and raises at the caller's place with the

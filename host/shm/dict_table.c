@@ -1,0 +1,206 @@
+/* A dict's entries: see dict_table.h. Runs in every process that uses shared objects. */
+#include "shm/dict_table.h"
+
+#include "base/clock.h"
+
+#include "shm/dict_abi.h"
+
+#define STEPS_UNGUARDED 4096 /* entries of a bucket that a reader without the guard looks at */
+
+bool dict_use_begin(struct dict_use *use, struct shm_dict *dict, const char *key, size_t key_size)
+{
+	uint64_t hash;
+
+	if (key_size == 0 || key_size > SHM_DICT_KEY_MAX)
+		return false;
+	hash = shm_hash(&dict->secret, key, key_size);
+	use->dict = dict;
+	use->shard = &dict->shard[hash >> dict->shard_shift & (dict->shards - 1)];
+	use->bucket = dict_bucket(dict, use->shard, (hash & UINT32_MAX) * dict->buckets >> 32);
+	use->key = key;
+	use->key_size = key_size;
+	use->tag = (uint32_t)(hash >> 24);
+	use->now = 0;
+	return true;
+}
+
+uint64_t dict_now(struct dict_use *use)
+{
+	if (use->now == 0)
+		use->now = clock_now();
+	return use->now;
+}
+
+uint64_t dict_expiry(struct dict_use *use, double ttl)
+{
+	double ms = ttl * 1000;
+
+	if (ms >= 1e15) /* 30,000 years */
+		return 0;
+	return dict_now(use) + (ms < 1 ? 1 : (uint64_t)ms);
+}
+
+uint32_t dict_start(int type)
+{
+	switch (type) {
+	case SHM_DICT_NUMBER:
+	case SHM_DICT_INTEGER:
+	case SHM_DICT_BOOLEAN:
+		return offsetof(struct dict_cell, as.entry.length);
+	case SHM_DICT_LIST:
+		return offsetof(struct dict_cell, as.entry.length) + sizeof(uint64_t);
+	default:
+		return offsetof(struct dict_cell, as.entry.number);
+	}
+}
+
+uint32_t dict_value_cells(size_t key_size, const struct dict_value *value)
+{
+	return dict_cells_for(key_size + value->size, dict_start(value->type));
+}
+
+uint32_t dict_entry_cells(const struct dict_cell *cell)
+{
+	uint64_t chain = cell->as.entry.chain;
+
+	return dict_cells_for((size_t)dict_key_size(chain) + dict_size(cell->as.entry.state),
+		dict_start(dict_type(chain)));
+}
+
+/* ---- Finding ------------------------------------------------------------------------------- */
+
+static bool is_key(const struct dict_use *use, struct dict_cell *cell, uint64_t chain)
+{
+	struct dict_place place = {cell, dict_start(dict_type(chain))};
+
+	return dict_high(dict_load(&cell->link)) == use->tag &&
+	       dict_key_size(chain) == use->key_size &&
+	       dict_bytes_equal(use->dict, &place, use->key, use->key_size);
+}
+
+enum dict_outcome dict_find(const struct dict_use *use, struct dict_spot *spot, bool guarded)
+{
+	unsigned steps = 0;
+
+	spot->from = use->bucket;
+	for (;;) {
+		uint64_t chain;
+
+		spot->index = dict_low(dict_load(spot->from));
+		if (spot->index == 0)
+			return DICT_ABSENT;
+		if (!guarded && (spot->index > use->dict->cells || ++steps > STEPS_UNGUARDED))
+			return DICT_TORN;
+		spot->cell = dict_cell(use->dict, spot->index);
+		chain = dict_load(&spot->cell->as.entry.chain);
+		if (is_key(use, spot->cell, chain))
+			return DICT_PRESENT;
+		spot->from = &spot->cell->as.entry.chain;
+	}
+}
+
+static bool is_expired(struct dict_use *use, const struct dict_cell *cell)
+{
+	return cell->as.entry.expires != 0 && cell->as.entry.expires <= dict_now(use);
+}
+
+bool dict_find_live(struct dict_use *use, struct dict_spot *spot)
+{
+	struct dict_shard *shard = use->shard;
+
+	spot->from = use->bucket;
+	while ((spot->index = dict_low(*spot->from)) != 0) {
+		spot->cell = dict_cell(use->dict, spot->index);
+		if (is_expired(use, spot->cell)) {
+			dict_entry_remove(use->dict, shard, spot);
+			shm_guard_commit(&shard->guard);
+			shard->expired++;
+			continue;
+		}
+		if (is_key(use, spot->cell, spot->cell->as.entry.chain))
+			return true;
+		spot->from = &spot->cell->as.entry.chain;
+	}
+	return false;
+}
+
+/* ---- Making and removing ------------------------------------------------------------------- */
+
+uint64_t dict_version_new(const struct dict_shard *shard)
+{
+	return (shard->guard.sequence | 1) & (UINT64_MAX >> DICT_STATE_BITS);
+}
+
+void dict_note_expiry(struct dict_shard *shard, uint64_t expires)
+{
+	if (expires == 0)
+		return;
+	if (expires < shard->soonest)
+		shm_guard_set(&shard->guard, &shard->soonest, expires);
+	if (expires < shard->newcomers)
+		shm_guard_set(&shard->guard, &shard->newcomers, expires);
+}
+
+static void add_load(struct dict_shard *shard, int entries, int64_t cells)
+{
+	shm_guard_set(&shard->guard, &shard->load,
+		dict_pair(dict_low(shard->load) + (uint32_t)entries,
+			(uint64_t)((int64_t)dict_high(shard->load) + cells)));
+}
+
+uint32_t dict_entry_make(struct dict_use *use, const struct dict_spot *old,
+	const struct dict_value *value, uint64_t expires)
+{
+	struct dict_shard *shard = use->shard;
+	uint32_t index = dict_low(shard->free);
+	uint32_t count = dict_value_cells(use->key_size, value);
+	struct dict_cell *cell = dict_cell(use->dict, index);
+	struct dict_place place = {cell, dict_start(value->type)};
+	uint64_t *from = old != NULL ? old->from : use->bucket;
+	uint32_t next = dict_low(old != NULL ? old->cell->as.entry.chain : *from);
+
+	cell->link = dict_pair(dict_low(cell->link), use->tag);
+	cell->as.entry.chain = dict_chain(next, use->key_size, value->type);
+	cell->as.entry.expires = expires;
+	cell->as.entry.state = dict_state(value->size, dict_version_new(shard));
+	if (place.offset > offsetof(struct dict_cell, as.entry.number))
+		cell->as.entry.number = value->bits;
+	if (place.offset > offsetof(struct dict_cell, as.entry.length))
+		cell->as.entry.length = 0;
+	dict_bytes_write(use->dict, &place, use->key, use->key_size);
+	dict_bytes_write(use->dict, &place, value->data, value->size);
+	*dict_mark(use->dict, index) = old != NULL;
+
+	dict_cells_take(shard, place.cell, count);
+	shm_guard_set(&shard->guard, from, dict_pair(index, dict_high(*from)));
+	dict_note_expiry(shard, expires);
+	if (old == NULL) {
+		add_load(shard, 1, count);
+	} else {
+		uint32_t freed = dict_entry_cells(old->cell);
+
+		dict_cells_free(use->dict, shard, old->index, freed);
+		add_load(shard, 0, (int64_t)count - freed);
+	}
+	return index;
+}
+
+void dict_entry_remove(
+	struct shm_dict *dict, struct dict_shard *shard, const struct dict_spot *spot)
+{
+	struct dict_cell *cell = spot->cell;
+	uint64_t chain = cell->as.entry.chain;
+	uint32_t count = dict_entry_cells(cell);
+
+	shm_guard_set(
+		&shard->guard, spot->from, dict_pair(dict_low(chain), dict_high(*spot->from)));
+	if (dict_type(chain) == SHM_DICT_LIST && cell->as.entry.length != 0) {
+		shm_guard_set(&shard->guard, &cell->as.entry.chain,
+			dict_pair(shard->grave, dict_high(chain)));
+		shm_guard_set(&shard->guard, &shard->grave, spot->index);
+		add_load(shard, -1, 0);
+		return;
+	}
+	dict_cells_free(dict, shard, spot->index, count);
+	add_load(shard, -1, -(int64_t)count);
+}
