@@ -54,9 +54,9 @@ static bool same_word(struct slice text, const char *word, size_t size)
 	if (text.size != size)
 		return false;
 	for (size_t i = 0; i < size; i++) {
-		char c = text.data[i];
+		int other = text.data[i] ^ word[i]; /* 0x20 between a letter's cases */
 
-		if ((c >= 'A' && c <= 'Z' ? c | 0x20 : c) != word[i])
+		if (other != 0 && (other != 0x20 || word[i] < 'a' || word[i] > 'z'))
 			return false;
 	}
 	return true;

@@ -115,12 +115,13 @@ static inline char *put(char *at, const char *data, size_t size)
 
 #define PUT(at, literal) put(at, literal, sizeof(literal) - 1)
 
+#define NUMBER_SIZE_MAX 20 /* 2^64 - 1 */
+
 static char *put_number(char *at, uint64_t number)
 {
-	uint64_t rest = number;
 	char *end = at + 1;
 
-	for (; rest > 9; rest /= 10)
+	for (uint64_t limit = 10; number >= limit && end - at < NUMBER_SIZE_MAX; limit *= 10)
 		end++;
 	at = end;
 	do {

@@ -43,10 +43,12 @@ static int hex_digit(char c)
 
 bool http_host_valid(struct slice host)
 {
-	for (size_t i = 0; i < host.size; i++)
-		if (!host_character[(unsigned char)host.data[i]])
-			return false;
-	return true;
+	const char *at = host.data;
+	const char *end = at + host.size;
+
+	while (at < end && host_character[(unsigned char)*at])
+		at++;
+	return at == end;
 }
 
 /* Takes "http://host" off the front. Returns 0, or -1 when it is not there. */
