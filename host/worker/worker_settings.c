@@ -28,6 +28,35 @@ static int read_access_log(struct slice plan, int *ret_format, struct error *err
 	return error_set(error, EINVAL, "the plan has no access_log that is known");
 }
 
+/* What is 0 is off. */
+static int read_watch(struct worker_settings *settings, struct slice plan, struct error *error)
+{
+	struct recycle_limits *recycle = &settings->recycle;
+	const char *mode = record_find(plan, "mode");
+	const struct {
+		const char *key;
+		uint64_t *to;
+		uint64_t maximum;
+	} numbers[] = {
+		{"worker_timeout", &settings->worker_timeout, DAY_MS},
+		{"slow_callback", &settings->slow_callback, DAY_MS},
+		{"max_requests", &recycle->requests, UINT64_MAX >> 1},
+		{"max_requests_jitter", &recycle->requests_jitter, UINT64_MAX >> 1},
+		{"max_memory", &recycle->memory, UINT64_MAX >> 1},
+		{"max_lifetime", &recycle->lifetime, 366 * (uint64_t)DAY_MS},
+		{"max_lifetime_jitter", &recycle->lifetime_jitter, 366 * (uint64_t)DAY_MS},
+	};
+
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+		if (record_number(
+			    plan, numbers[i].key, 0, numbers[i].maximum, numbers[i].to, error) != 0)
+			return -1;
+	}
+	if (mode == NULL || strcmp(mode, "development") != 0)
+		settings->slow_callback = 0;
+	return 0;
+}
+
 static void read_secure(bool is_secure[WIRE_BIND_MAX], struct slice plan)
 {
 	const char *key;
@@ -69,6 +98,7 @@ int worker_settings_read(
 		{"header_count_limit", &http->header_count_limit, 10000},
 		{"header_timeout", &http->header_timeout, DAY_MS},
 		{"body_timeout", &http->body_timeout, DAY_MS},
+		{"body_rate_minimum", &http->body_rate_minimum, 1 << 30},
 		{"keep_alive_timeout", &http->keep_alive_timeout, DAY_MS},
 		{"response_timeout", &http->response_timeout, DAY_MS},
 		{"write_timeout", &http->write_timeout, DAY_MS},
@@ -103,10 +133,13 @@ int worker_settings_read(
 	http->websocket_compression = (uint32_t)compression;
 	if (record_number(plan, "compress", 0, 1, &compress, error) != 0 ||
 		record_number(plan, "compress_minimum", 0, UINT64_MAX >> 1, &http->compress_minimum,
+			error) != 0 ||
+		record_number(plan, "compress_maximum", 0, UINT64_MAX >> 1, &http->compress_maximum,
 			error) != 0)
 		return -1;
 	http->compress = (uint32_t)compress;
-	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0 ||
+	if (record_number(plan, "body_limit_most", 0, UINT64_MAX >> 1, &http->body_limit, error) !=
+			0 ||
 		record_number(plan, "unread_body_limit", 0, UINT64_MAX >> 1,
 			&http->unread_body_limit, error) != 0 ||
 		record_number(plan, "file_cache_time", 0, DAY_MS, &file_cache_time, error) != 0 ||
@@ -119,6 +152,5 @@ int worker_settings_read(
 	if (record_number(plan, "publish_limit", 1, SHM_FEED_MESSAGE_MAX,
 		    &ret_settings->publish_limit, error) != 0)
 		return -1;
-	return record_number(
-		plan, "worker_timeout", 0, DAY_MS, &ret_settings->worker_timeout, error);
+	return read_watch(ret_settings, plan, error);
 }

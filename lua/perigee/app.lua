@@ -1,6 +1,7 @@
 --- The app: routes, hooks and listeners, as the user's file declares them.
 local background = require "perigee.background"
 local caller = require "perigee.caller"
+local health = require "perigee.health"
 local hooks = require "perigee.hooks"
 local main_process = require "perigee.main_process"
 local phase = require "perigee.phase"
@@ -95,10 +96,24 @@ end
 
 local strictness = { ["true"] = true, ["false"] = false, redirect = "redirect" }
 
+--- The route of the setting metrics_path, which gives way to any other of that path.
+local function add_metrics(self, path)
+  local metrics, http = require "perigee.metrics", require "perigee.http"
+  if not path:find("^/[^<>]*$") then
+    error(("the setting metrics_path must be a path as \"/metrics\", not %q"):format(path), 0)
+  end
+  local declared = scope.add_route(self, "metrics_path", { "GET" }, path, function()
+    return http.raw(metrics.text(), 200, { ["Content-Type"] = metrics.TYPE, ["Cache-Control"] = "no-store" })
+  end, {})
+  declared.weak, declared.place = "metrics", "the setting metrics_path"
+end
+
 --- No route or hook from now on: the tables that serve are made of what is there. Raises, naming
 --- both places, when two routes collide.
 function app.freeze(self)
+  if self.config.metrics_path then add_metrics(self, self.config.metrics_path) end
   scope.expand(self)
+  health.add(self)
   self.router:compile(strictness[self.config.strict_slashes])
   rawset(self, "around_none", {
     request_hooks = hooks.order { self.request_hooks },
@@ -119,20 +134,20 @@ end
 
 --- Adds a WebSocket (RFC 6455): `handler(req, ws, …)` runs once a client's upgrade is answered, and
 --- the WebSocket is closed when it returns, with 1000, or raises, with 1011. What refuses a client
---- (426, 400, 403) goes through app:exception as for any route. Raises at the caller's place; does
---- not yield.
+--- (426, 400, 403) goes through app:exception as for any route. A page (app:get) may have the same
+--- path: it gets what does not ask for an upgrade. Raises at the caller's place; does not yield.
 ---@param path string "/rooms/<name>"
 ---@param handler fun(req: perigee.Request, ws: perigee.WebSocket, ...) may yield
----@param options { protocols: string[]|nil, origins: string[]|"*"|nil, name: string|nil }|nil
+---@param options { protocols: string[]|nil, origins: string[]|"*"|nil }|nil and those of app:route;
 ---   protocols: subprotocols, the one liked best first; origins: of pages that may connect
 ---   ("https://example.com"), "*" for all; default only the app's own
 ---@return function handler
 function scope.methods:websocket(path, handler, options) -- of blueprints too
   options = options or {}
-  websocket.check_options(options)
+  local route_options = websocket.check_options(options, scope.websocket_options)
   caller.check(handler, "function", "app:websocket: the handler")
-  scope.add_route(self, "app:websocket", { "GET" }, path, websocket.handler(handler, options),
-    { name = options.name })
+  scope.add_route(self, "app:websocket", { router.WEBSOCKET }, path, websocket.handler(handler, options),
+    route_options)
   return handler
 end
 
@@ -157,7 +172,7 @@ end
 ---@param prefix string "/assets"
 ---@param directory string
 ---@param options perigee.StaticOptions|nil
-function methods:static(prefix, directory, options)
+function scope.methods:static(prefix, directory, options) -- of blueprints too
   for _, route in ipairs(static.routes(prefix, directory, options)) do
     local declared = scope.add_route(self, "app:static", { "GET" }, route.pattern, route.handler,
       { strict_slashes = false }) -- it sends to a folder's own form itself

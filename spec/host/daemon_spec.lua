@@ -56,6 +56,10 @@ app:before_server_start(function() perigee.sleep(0.5) end)
     launcher:write(host.versioned_app "v2")
     uv.kill(launcher.daemon, "sighup")
     launcher:wait_version("v2", 2)
+    uv.kill(launcher.daemon, "sigusr2")
+    wait.till(10, "the upgrade", function()
+      return host.read_file(launcher.dir .. "/perigee.log"):find("generation 3 serves", 1, true)
+    end)
     stop(launcher)
     assert.is_nil(uv.fs_stat(launcher.dir .. "/perigee.pid"))
   end)
@@ -88,7 +92,8 @@ return app]],
     local launcher = host.start({ "serve", "app.lua", "--daemon", "--log-file", "perigee.log",
       "--bind", "127.0.0.1:" .. host.free_port() }, { app = slow:gsub("sleep%(0.5%)", "sleep(600)") })
     wait.till(10, "it to load", function()
-      return (host.read_file(launcher.dir .. "/perigee.log") or launcher:text()):find "loading"
+      -- on stderr, or in the log if that is open already
+      return (launcher:text() .. (host.read_file(launcher.dir .. "/perigee.log") or "")):find "loading"
     end)
     launcher:signal "sigint"
     assert.equal(130, launcher:wait_exit())
