@@ -81,15 +81,6 @@ static int read_key(struct dict_use *use, struct shm_dict_found *found, uint32_t
 	return read_guarded(use, found, ret_index);
 }
 
-/* A mark may fall on a cell that is something else by now: it is a hint. */
-static void mark_used(struct shm_dict *dict, uint32_t index)
-{
-	unsigned char *mark = dict_mark(dict, index);
-
-	if (dict->evicts && __atomic_load_n(mark, __ATOMIC_RELAXED) == 0)
-		__atomic_store_n(mark, 1, __ATOMIC_RELAXED);
-}
-
 int shm_dict_look(
 	struct shm_dict *dict, const char *key, size_t key_size, struct shm_dict_found *found)
 {
@@ -112,7 +103,7 @@ int shm_dict_get(
 		return SHM_DICT_BAD_KEY;
 	result = read_key(&use, found, &index);
 	if (result > 0)
-		mark_used(dict, index);
+		dict_mark_used(dict, index);
 	return result;
 }
 
@@ -140,58 +131,6 @@ static int may_store(int64_t how, const struct dict_spot *spot, bool present)
 	return SHM_DICT_CHANGED;
 }
 
-static bool is_small(int type)
-{
-	return type == SHM_DICT_NUMBER || type == SHM_DICT_INTEGER || type == SHM_DICT_BOOLEAN;
-}
-
-static void set_expires(struct dict_shard *shard, struct dict_cell *cell, uint64_t expires)
-{
-	if (cell->as.entry.expires == expires)
-		return;
-	shm_guard_set(&shard->guard, &cell->as.entry.expires, expires);
-	dict_note_expiry(shard, expires);
-}
-
-/* A number or boolean in the place of another. */
-static void overwrite(struct dict_use *use, const struct dict_spot *spot,
-	const struct dict_value *value, uint64_t expires)
-{
-	struct shm_guard *guard = &use->shard->guard;
-	struct dict_cell *cell = spot->cell;
-	uint64_t chain = cell->as.entry.chain;
-
-	shm_guard_set(guard, &cell->as.entry.number, value->bits);
-	shm_guard_set(guard, &cell->as.entry.state, dict_state(0, dict_version_new(use->shard)));
-	if (dict_type(chain) != value->type)
-		shm_guard_set(guard, &cell->as.entry.chain,
-			dict_chain(dict_low(chain), dict_key_size(chain), value->type));
-	set_expires(use->shard, cell, expires);
-	mark_used(use->dict, spot->index);
-}
-
-/* Stores where the key is, or is not yet. Returns SHM_DICT_DONE, or above it how many cells must be
- * free first. */
-static int put(struct dict_use *use, struct dict_spot *spot, bool present,
-	const struct dict_value *value, uint64_t expires)
-{
-	int type = present ? dict_type(spot->cell->as.entry.chain) : 0;
-	uint32_t count = dict_value_cells(use->key_size, value);
-
-	if (present && is_small(type) && is_small(value->type)) {
-		overwrite(use, spot, value, expires);
-		return SHM_DICT_DONE;
-	}
-	if (!dict_cells_ready(use->dict, use->shard, count))
-		return SHM_DICT_DONE + (int)count;
-	if (type == SHM_DICT_LIST) {
-		dict_entry_remove(use->dict, use->shard, spot);
-		present = false;
-	}
-	(void)dict_entry_make(use, present ? spot : NULL, value, expires);
-	return SHM_DICT_DONE;
-}
-
 static int try_store(struct dict_use *use, int64_t how, const struct dict_value *value, double ttl)
 {
 	struct dict_spot spot;
@@ -205,7 +144,7 @@ static int try_store(struct dict_use *use, int64_t how, const struct dict_value 
 		expires = dict_expiry(use, ttl);
 	else if (ttl < 0 && present)
 		expires = spot.cell->as.entry.expires;
-	result = put(use, &spot, present, value, expires);
+	result = dict_put(use, &spot, present, value, expires);
 	dict_cells_share(use->dict, use->shard);
 	return result;
 }
@@ -303,7 +242,7 @@ static int try_add(struct dict_use *use, const struct addition *addition, double
 	value.bits = sum_of(value.type, old, addition);
 	found->integer = (int64_t)value.bits;
 	found->number = dict_number_of(value.bits);
-	result = put(use, &spot, present, &value, expires);
+	result = dict_put(use, &spot, present, &value, expires);
 	return result == SHM_DICT_DONE ? value.type : result;
 }
 
@@ -384,7 +323,7 @@ int shm_dict_expire(struct shm_dict *dict, const char *key, size_t key_size, dou
 		return SHM_DICT_BAD_KEY;
 	shm_guard_enter(&use.shard->guard, "dict.expire");
 	if (dict_find_live(&use, &spot)) {
-		set_expires(use.shard, spot.cell, ttl > 0 ? dict_expiry(&use, ttl) : 0);
+		dict_set_expires(use.shard, spot.cell, ttl > 0 ? dict_expiry(&use, ttl) : 0);
 		result = SHM_DICT_DONE;
 	}
 	shm_guard_leave(&use.shard->guard);

@@ -204,3 +204,63 @@ void dict_entry_remove(
 	dict_cells_free(dict, shard, spot->index, count);
 	add_load(shard, -1, -(int64_t)count);
 }
+
+/* ---- Storing ------------------------------------------------------------------------------- */
+
+void dict_mark_used(struct shm_dict *dict, uint32_t index)
+{
+	unsigned char *mark = dict_mark(dict, index);
+
+	if (dict->evicts && __atomic_load_n(mark, __ATOMIC_RELAXED) == 0)
+		__atomic_store_n(mark, 1, __ATOMIC_RELAXED);
+}
+
+static bool is_small(int type)
+{
+	return type == SHM_DICT_NUMBER || type == SHM_DICT_INTEGER || type == SHM_DICT_BOOLEAN;
+}
+
+void dict_set_expires(struct dict_shard *shard, struct dict_cell *cell, uint64_t expires)
+{
+	if (cell->as.entry.expires == expires)
+		return;
+	shm_guard_set(&shard->guard, &cell->as.entry.expires, expires);
+	dict_note_expiry(shard, expires);
+}
+
+/* A number or boolean in the place of another. */
+static void overwrite(struct dict_use *use, const struct dict_spot *spot,
+	const struct dict_value *value, uint64_t expires)
+{
+	struct shm_guard *guard = &use->shard->guard;
+	struct dict_cell *cell = spot->cell;
+	uint64_t chain = cell->as.entry.chain;
+
+	shm_guard_set(guard, &cell->as.entry.number, value->bits);
+	shm_guard_set(guard, &cell->as.entry.state, dict_state(0, dict_version_new(use->shard)));
+	if (dict_type(chain) != value->type)
+		shm_guard_set(guard, &cell->as.entry.chain,
+			dict_chain(dict_low(chain), dict_key_size(chain), value->type));
+	dict_set_expires(use->shard, cell, expires);
+	dict_mark_used(use->dict, spot->index);
+}
+
+int dict_put(struct dict_use *use, struct dict_spot *spot, bool present,
+	const struct dict_value *value, uint64_t expires)
+{
+	int type = present ? dict_type(spot->cell->as.entry.chain) : 0;
+	uint32_t count = dict_value_cells(use->key_size, value);
+
+	if (present && is_small(type) && is_small(value->type)) {
+		overwrite(use, spot, value, expires);
+		return SHM_DICT_DONE;
+	}
+	if (!dict_cells_ready(use->dict, use->shard, count))
+		return SHM_DICT_DONE + (int)count;
+	if (type == SHM_DICT_LIST) {
+		dict_entry_remove(use->dict, use->shard, spot);
+		present = false;
+	}
+	(void)dict_entry_make(use, present ? spot : NULL, value, expires);
+	return SHM_DICT_DONE;
+}

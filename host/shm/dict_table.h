@@ -54,6 +54,10 @@ uint32_t dict_value_cells(size_t key_size, const struct dict_value *value);
  * so, and may be DICT_TORN. */
 enum dict_outcome dict_find(const struct dict_use *use, struct dict_spot *spot, bool guarded);
 
+/* Notes that an entry was used. Without the guard, the mark may fall on a cell that is something
+ * else by now: it is a hint. */
+void dict_mark_used(struct shm_dict *dict, uint32_t index);
+
 /*
  * The rest is for who holds the shard's guard.
  */
@@ -71,6 +75,14 @@ uint32_t dict_entry_make(struct dict_use *use, const struct dict_spot *old,
 
 /* Notes that there is an entry which expires then. */
 void dict_note_expiry(struct dict_shard *shard, uint64_t expires);
+
+/* Stores where the key is, or is not yet. Returns SHM_DICT_DONE, or, above it, that and how many
+ * cells must be free first. */
+int dict_put(struct dict_use *use, struct dict_spot *spot, bool present,
+	const struct dict_value *value, uint64_t expires);
+
+/* Has an entry expire then. */
+void dict_set_expires(struct dict_shard *shard, struct dict_cell *cell, uint64_t expires);
 
 /* Unlinks an entry and frees its cells; those of a long list later. */
 void dict_entry_remove(

@@ -1,6 +1,7 @@
 --- The app: routes, hooks and listeners, as the user's file declares them.
 local background = require "perigee.background"
 local caller = require "perigee.caller"
+local health = require "perigee.health"
 local hooks = require "perigee.hooks"
 local main_process = require "perigee.main_process"
 local phase = require "perigee.phase"
@@ -112,6 +113,7 @@ end
 function app.freeze(self)
   if self.config.metrics_path then add_metrics(self, self.config.metrics_path) end
   scope.expand(self)
+  health.add(self)
   self.router:compile(strictness[self.config.strict_slashes])
   rawset(self, "around_none", {
     request_hooks = hooks.order { self.request_hooks },

@@ -20,6 +20,27 @@ function shared.value(name, kind, options)
   return require("perigee.shared.value").new(name, kind, options)
 end
 
+--- Messages in order: many processes put, many take, each is taken once. Does not yield; raises at the
+--- caller's place. `options`, which a worker may leave out: `capacity` in messages (1024), `message_limit`
+--- in bytes (65536), `size` in bytes of memory that all share (4 MiB, less when so much cannot be used),
+--- `encoding`: "json" (default) or "bytes", which takes strings only.
+---@param name string 1 to 63 bytes
+---@param options { capacity: number, message_limit: number, size: number, encoding: string }|nil
+---@return perigee.SharedQueue # put try_put put_many, get try_get get_many get_ack, items items_ack, close
+--- size stat
+function shared.queue(name, options)
+  return require("perigee.shared.queue").new(name, options)
+end
+
+--- A stream of bytes from one process to another: the first to write is its writer, the first to read its
+--- reader, until they close it or end. Does not yield; raises at the caller's place.
+---@param name string 1 to 63 bytes
+---@param options { size: number }|nil bytes that may be written before they are read; default 65536
+---@return perigee.SharedPipe # with write, read, close, stat
+function shared.pipe(name, options)
+  return require("perigee.shared.pipe").new(name, options)
+end
+
 --- Numbers or booleans by index, from 1. Does not yield; raises at the caller's place.
 ---@param name string 1 to 63 bytes
 ---@param kind "int64"|"double"|"int32"|"uint8"|"bool"|nil nil: of one that exists

@@ -4,10 +4,7 @@ local dict = require "spec.support.dict"
 local fault = require "spec.support.fault"
 local ffi = require "ffi"
 
-ffi.cdef [[
-int kill(int pid, int number);
-int usleep(unsigned microseconds);
-]]
+ffi.cdef "int kill(int pid, int number);"
 
 local C = core.lib
 local DONE, NONE, EXISTS, CHANGED, FULL, TOO_BIG, BAD_KEY, WRONG_TYPE = 100, 0, -1, -2, -3, -4, -5, -6
@@ -18,10 +15,7 @@ local function sized(key, size)
   return (key .. ":"):rep(math.ceil(size / (#key + 1))):sub(1, size)
 end
 
---- Waits until the clock of expiry is `ms` further.
-local function later(ms)
-  ffi.C.usleep(ms * 1000)
-end
+local later = dict.later
 
 describe("a shared dict", function()
   local made
@@ -487,7 +481,7 @@ describe("processes that are killed while they hammer a shared dict", function()
           assert.is_true(is_whole(key, dict.get(made, key)))
         end
         local slot = round % 4 + 1
-        ffi.C.usleep(20000)
+        later(20)
         ffi.C.kill(children[slot], 9)
         ffi.C.waitpid(children[slot], status, 0)
         assert.equal(9, status[0])

@@ -26,12 +26,15 @@ app:get("/", function() return "hello\n" end)
 app:get("/users/<id:int>", function(_, id) return id > 5 and "big\n" or "small\n" end)
 app:static("/files", ".")
 app:main_process_start(function()
-  app.shared.dict = require "perigee".shared.dict("d", { eviction = "lru" })
+  local shared = require "perigee".shared
+  app.shared.dict = shared.dict("d", { eviction = "lru" })
+  app.shared.limiter = shared.rate_limiter("l", { rate = 1e9 })
 end)
 app:get("/dict", function()
   local dict = app.shared.dict
   dict:set("text", "moon", 60)
   dict:incr("count")
+  if not app.shared.limiter:take("client") then return "slow down" end
   return dict:get("count") > 0 and dict:get("text")
 end)
 app:get("/header", function(req) return req.headers["x-word"] end)

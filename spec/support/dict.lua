@@ -12,12 +12,20 @@ local function declare(path)
 end
 
 declare "host/shm/dict_abi.h"
-ffi.cdef "const char *dict_probe(struct shm_dict *dict);"
+ffi.cdef [[
+const char *dict_probe(struct shm_dict *dict);
+int usleep(unsigned microseconds);
+]]
 
 local dict = { found = ffi.new "struct shm_dict_found" }
 
 local NUMBER, INTEGER, BOOLEAN, STRING, TABLE = 1, 2, 3, 4, 5
 local count = 0
+
+--- Waits until the clock is `ms` further.
+function dict.later(ms)
+  ffi.C.usleep(ms * 1000)
+end
 
 --- A new one of so many bytes.
 function dict.new(size, evicts)
