@@ -8,6 +8,9 @@
 /* CLOCK_MONOTONIC in milliseconds; the same clock in every process of this host. */
 uint64_t clock_now(void);
 
+/* Milliseconds since 1970, by the wall clock, which may be set. */
+int64_t clock_wall(void);
+
 #define CLOCK_STAMP_SIZE 24 /* "2026-11-22 02:15:11.123" and its NUL */
 
 /* Writes the local wall-clock time to the millisecond. */

@@ -35,4 +35,8 @@ int fd_send(int socket, const void *data, size_t size, const int *fds, size_t co
  */
 ssize_t fd_receive(int socket, void *data, size_t size, int *fds, size_t *count, int flags);
 
+/* Each connection takes a descriptor, so the soft limit of a process that serves is its hard one.
+ */
+void fd_raise_limit(void);
+
 #endif

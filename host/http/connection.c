@@ -18,7 +18,6 @@
 #include "http/connection.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -28,56 +27,9 @@
 #include "http/file_body.h"
 #include "http/parser.h"
 #include "http/response.h"
+#include "http/secure.h"
 #include "http/server_state.h"
 #include "http/websocket.h"
-
-#define SLAB_SIZE    16384     /* bytes of connections taken from malloc at once */
-#define GRACE_TIME   250       /* ms that an idle connection has left when the server ends */
-#define PROBE_TIME   1000      /* ms that a handler works on after its client has ended sending */
-#define LINGER_TIME  2000      /* ms that a client has to read the last answer */
-#define LINGER_BYTES (8 << 20) /* bytes of its that are read and dropped meanwhile */
-
-#define SLAB_COUNT                                                                                 \
-	((SLAB_SIZE - sizeof(struct http_connection_slab)) / sizeof(struct http_connection))
-
-struct http_connection_slab {
-	struct http_connection_slab *next;
-	struct http_connection connections[];
-};
-
-/* ---- The pool ------------------------------------------------------------------------------ */
-
-static struct http_connection *pool_take(struct http_connection_pool *pool)
-{
-	struct list *node;
-
-	if (list_empty(&pool->free)) {
-		struct http_connection_slab *slab = malloc(SLAB_SIZE);
-
-		if (slab == NULL)
-			return NULL;
-		slab->next = pool->slabs;
-		pool->slabs = slab;
-		for (size_t i = 0; i < SLAB_COUNT; i++)
-			list_append(&pool->free, &slab->connections[i].link);
-	}
-	node = pool->free.next;
-	list_remove(node);
-	return LIST_ENTRY(node, struct http_connection, link);
-}
-
-void http_connection_pool_free(struct http_connection_pool *pool)
-{
-	while (pool->slabs != NULL) {
-		struct http_connection_slab *slab = pool->slabs;
-
-		pool->slabs = slab->next;
-		free(slab);
-	}
-	list_init(&pool->free);
-}
-
-/* ---- Waiting ------------------------------------------------------------------------------- */
 
 static void on_event(uv_poll_t *poll, int status, int events);
 
@@ -90,163 +42,6 @@ void http_connection_want(struct http_connection *connection, int events)
 		CHECK(uv_poll_stop(&connection->poll) == 0);
 	else
 		CHECK(uv_poll_start(&connection->poll, events, on_event) == 0);
-}
-
-static uint64_t timeout_of(const struct http_config *config, enum http_wait wait)
-{
-	switch (wait) {
-	case HTTP_WAIT_REQUEST:
-		return config->keep_alive_timeout;
-	case HTTP_WAIT_GRACE:
-		return GRACE_TIME;
-	case HTTP_WAIT_HEAD:
-		return config->header_timeout;
-	case HTTP_WAIT_BODY:
-		return config->body_timeout;
-	case HTTP_WAIT_ANSWER:
-		return config->response_timeout;
-	case HTTP_WAIT_PROBE:
-		return PROBE_TIME;
-	case HTTP_WAIT_CLIENT:
-		return config->write_timeout;
-	case HTTP_WAIT_LINGER:
-		return LINGER_TIME;
-	case HTTP_WAIT_PING:
-		return config->websocket_ping_interval;
-	case HTTP_WAIT_PONG:
-		return config->websocket_ping_timeout;
-	case HTTP_WAIT_CLOSE:
-		return config->websocket_close_timeout;
-	case HTTP_WAIT_NOTHING:
-	case HTTP_WAITS:
-		break;
-	}
-	return HTTP_NEVER;
-}
-
-/* Starts a wait anew. As each kind has one timeout, its list stays in order by appending. */
-static void await(struct http_connection *connection, enum http_wait wait)
-{
-	struct http_server *server = connection->server;
-	uint64_t timeout = timeout_of(server->config, wait);
-
-	list_remove(&connection->link);
-	list_append(&server->waits[wait], &connection->link);
-	connection->wait = (uint8_t)wait;
-	connection->deadline = HTTP_NEVER;
-	if (timeout != HTTP_NEVER) {
-		connection->deadline = uv_now(server->loop) + timeout;
-		http_server_wake(server, connection->deadline);
-	}
-}
-
-void http_connection_wait(struct http_connection *connection, enum http_wait wait)
-{
-	if (connection->wait != wait)
-		await(connection, wait);
-}
-
-void http_connection_forget_wait(struct http_connection *connection)
-{
-	connection->wait = HTTP_WAITS;
-}
-
-void http_connection_wait_idle(struct http_connection *connection)
-{
-	struct http_server *server = connection->server;
-
-	if (http_server_is_ending(server)) {
-		await(connection, HTTP_WAIT_GRACE);
-		return;
-	}
-	await(connection, HTTP_WAIT_REQUEST);
-	if (server->draining)
-		http_server_later(server); /* to pass it on */
-}
-
-/* ---- Closing ------------------------------------------------------------------------------- */
-
-static void on_closed(uv_handle_t *handle)
-{
-	struct http_connection *connection = LIST_ENTRY(handle, struct http_connection, poll);
-	struct http_server *server = connection->server;
-
-	/* In front: what was used last is still in the cache. */
-	list_append(server->connections.free.next, &connection->link);
-	http_server_handle_closed(server);
-}
-
-static void drop_exchange(struct http_connection *connection)
-{
-	struct http_exchange *exchange = connection->exchange;
-
-	connection->exchange = NULL;
-	if (exchange != NULL && exchange->websocket != NULL)
-		http_websocket_detach(exchange);
-	else if (exchange != NULL)
-		http_exchange_free(exchange);
-}
-
-void http_connection_close(struct http_connection *connection)
-{
-	struct http_server *server = connection->server;
-
-	if (connection->closed)
-		return;
-	connection->closed = true;
-	drop_exchange(connection);
-	buffer_free(&connection->output);
-	list_remove(&connection->link);
-	uv_close((uv_handle_t *)&connection->poll, on_closed);
-	fd_close(&connection->fd);
-	server->counters->connections--;
-	server->connection_count--;
-	http_listeners_have_room(server);
-	http_server_check_drained(server);
-}
-
-void http_connection_cancel(struct http_connection *connection, enum http_cancel why)
-{
-	struct http_server *server = connection->server;
-	struct http_exchange *exchange = connection->exchange;
-
-	if (exchange != NULL && exchange->websocket != NULL) {
-		http_websocket_lose(exchange);
-	} else if (exchange != NULL && http_exchange_is_open(exchange)) {
-		exchange->view.state = HTTP_REQUEST_ANSWERED;
-		server->counters->busy--;
-		server->handler->on_cancel(server->context, &exchange->view, why);
-	}
-	http_connection_close(connection);
-}
-
-/* Has said all, but the client may still be sending: a plain close now would reset the connection
- * and could take the answer from it. So only our side is closed, until the client closes its. */
-static void linger(struct http_connection *connection)
-{
-	drop_exchange(connection);
-	connection->lingering = true;
-	if (shutdown(connection->fd, SHUT_WR) != 0) {
-		http_connection_close(connection);
-		return;
-	}
-	http_connection_want(connection, UV_READABLE);
-	await(connection, HTTP_WAIT_LINGER);
-}
-
-void http_connection_end(struct http_connection *connection)
-{
-	static const struct linger reset = {.l_onoff = 1, .l_linger = 0};
-
-	if (connection->lingering)
-		return;
-	if (connection->closing == HTTP_CLOSING_LINGER) {
-		linger(connection);
-		return;
-	}
-	if (connection->closing == HTTP_CLOSING_RESET)
-		(void)setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-	http_connection_close(connection);
 }
 
 /* ---- Settling ------------------------------------------------------------------------------ */
@@ -265,6 +60,11 @@ static void settle_open(struct http_connection *connection)
 {
 	bool asked = connection->exchange->body_asked != 0;
 
+	if (is_sending_file(connection) && connection->exchange->file_body->in_doubt) {
+		http_connection_want(connection, 0);
+		http_connection_wait(connection, HTTP_WAIT_WRITER);
+		return;
+	}
 	if (is_sending_file(connection)) {
 		http_connection_want(connection, UV_WRITABLE);
 		http_connection_wait(connection, HTTP_WAIT_CLIENT);
@@ -306,7 +106,8 @@ static void settle(struct http_connection *connection)
 		http_websocket_settle(connection);
 		return;
 	}
-	if (is_sending_file(connection) && connection->output.size == 0 && !connection->broken) {
+	if (is_sending_file(connection) && connection->output.size == 0 && !connection->broken &&
+		connection->wait != HTTP_WAIT_WRITER) {
 		if (http_file_body_send(exchange) != 0)
 			http_connection_forget_wait(connection);
 		if (exchange->view.state == HTTP_REQUEST_ANSWERED)
@@ -326,7 +127,10 @@ static void settle(struct http_connection *connection)
 		settle_reading(connection);
 	} else {
 		http_connection_want(connection, UV_READABLE);
-		http_connection_wait_idle(connection);
+		if (http_secure_is_opening(connection))
+			http_connection_wait(connection, HTTP_WAIT_HEAD);
+		else
+			http_connection_wait_idle(connection);
 	}
 }
 
@@ -492,23 +296,12 @@ ssize_t http_connection_receive(struct http_connection *connection)
 {
 	ssize_t size;
 
+	if (connection->tls != NULL)
+		return http_secure_receive(connection);
 	do
 		size = recv(connection->fd, connection->server->input, HTTP_INPUT_SIZE, 0);
 	while (size < 0 && errno == EINTR);
 	return size;
-}
-
-/* While lingering: what comes is dropped, until the client closes or it is too much. */
-static void drop_input(struct http_connection *connection)
-{
-	ssize_t size = http_connection_receive(connection);
-
-	if (size < 0 && errno == EAGAIN)
-		return;
-	if (size > 0)
-		connection->output_at += (size_t)size;
-	if (size <= 0 || connection->output_at > LINGER_BYTES)
-		http_connection_close(connection);
 }
 
 static void work_on(struct http_connection *connection, const char *data, size_t size)
@@ -546,7 +339,7 @@ static void on_readable(struct http_connection *connection)
 	ssize_t size;
 
 	if (connection->lingering) {
-		drop_input(connection);
+		http_connection_drop_input(connection);
 		return;
 	}
 	if (is_busy(connection)) {
@@ -560,6 +353,8 @@ static void on_readable(struct http_connection *connection)
 		work_on(connection, connection->server->input, (size_t)size);
 	else if (size == 0 || (errno != EAGAIN && errno != EWOULDBLOCK))
 		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
+	else if (connection->tls != NULL)
+		settle(connection); /* the handshake may have something to say */
 }
 
 void http_connection_tell_writable(struct http_connection *connection)
@@ -625,6 +420,10 @@ void http_connection_expire(struct http_connection *connection)
 {
 	switch ((enum http_wait)connection->wait) {
 	case HTTP_WAIT_HEAD:
+		if (connection->exchange == NULL) { /* the handshake took too long */
+			http_connection_close(connection);
+			break;
+		}
 		refuse(connection, 408, "the request took too long");
 		settle(connection);
 		break;
@@ -639,6 +438,10 @@ void http_connection_expire(struct http_connection *connection)
 		break;
 	case HTTP_WAIT_CLIENT:
 		http_connection_cancel(connection, HTTP_CANCEL_DISCONNECT);
+		break;
+	case HTTP_WAIT_WRITER:
+		http_connection_wait(connection, HTTP_WAIT_CLIENT);
+		settle(connection);
 		break;
 	case HTTP_WAIT_REQUEST:
 	case HTTP_WAIT_GRACE:
@@ -656,9 +459,9 @@ void http_connection_expire(struct http_connection *connection)
 	}
 }
 
-int http_connection_open(struct http_server *server, int fd)
+int http_connection_open(struct http_server *server, int fd, struct tls_context *tls)
 {
-	struct http_connection *connection = pool_take(&server->connections);
+	struct http_connection *connection = http_connection_pool_take(&server->connections);
 
 	if (connection == NULL) {
 		fd_close(&fd);
@@ -668,7 +471,9 @@ int http_connection_open(struct http_server *server, int fd)
 	connection->server = server;
 	connection->fd = fd;
 	list_init(&connection->link);
-	if (uv_poll_init(server->loop, &connection->poll, fd) != 0) {
+	if ((tls != NULL && http_secure_open(connection, tls) != 0) ||
+		uv_poll_init(server->loop, &connection->poll, fd) != 0) {
+		http_secure_close(connection);
 		list_append(&server->connections.free, &connection->link);
 		fd_close(&fd);
 		return -1;

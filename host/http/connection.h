@@ -25,6 +25,7 @@ enum http_wait {
 	HTTP_WAIT_ANSWER,  /* the handler's */
 	HTTP_WAIT_PROBE,   /* the handler's too, but the client may be gone */
 	HTTP_WAIT_CLIENT,  /* that it takes bytes */
+	HTTP_WAIT_WRITER,  /* of the file being sent, who is in the midst of a change */
 	HTTP_WAIT_LINGER,  /* that it has read the last answer */
 	HTTP_WAIT_PING,    /* a WebSocket, until it is asked for a sign of life */
 	HTTP_WAIT_PONG,    /* for that sign */
@@ -49,6 +50,7 @@ struct http_connection {
 	uint64_t deadline;              /* of that wait; loop time, ms */
 	struct buffer output;           /* what the client has not taken yet; empty while idle */
 	size_t output_at;               /* how much of it is sent; while lingering: bytes dropped */
+	struct tls_session *tls;        /* or NULL; then `output` holds records, see secure.h */
 	int fd;
 	uint8_t wait;    /* enum http_wait */
 	uint8_t closing; /* enum http_closing */
@@ -64,9 +66,11 @@ struct http_connection_pool {
 	struct http_connection_slab *slabs;
 };
 
-/* Takes `fd`, accepted or adopted, as an idle connection. Returns 0, or -1: the fd is closed then.
+/*
+ * Takes `fd`, accepted or adopted, as an idle connection; under TLS if `tls` is not NULL. Returns
+ * 0, or -1: the fd is closed then.
  */
-int http_connection_open(struct http_server *server, int fd);
+int http_connection_open(struct http_server *server, int fd, struct tls_context *tls);
 
 /* Goes on after the handler did something outside of on_request. */
 void http_connection_resume(struct http_connection *connection);
@@ -74,34 +78,16 @@ void http_connection_resume(struct http_connection *connection);
 /* Its time is up. */
 void http_connection_expire(struct http_connection *connection);
 
-/* Tells the handler that its request is over, if it has one, and closes. */
-void http_connection_cancel(struct http_connection *connection, enum http_cancel why);
-
-/* Closes our copy of the socket at once, without a word to the client or the handler. */
-void http_connection_close(struct http_connection *connection);
-
-/* Puts an idle connection in the list it belongs to now; see http_server_is_ending. */
-void http_connection_wait_idle(struct http_connection *connection);
-
 /* ---- For the files that share this one's work ---- */
 
 /* Polls for these UV_… events from now on. */
 void http_connection_want(struct http_connection *connection, int events);
-
-/* Goes on with a wait, or starts it. */
-void http_connection_wait(struct http_connection *connection, enum http_wait wait);
-
-/* The next http_connection_wait starts a wait, whatever it is. */
-void http_connection_forget_wait(struct http_connection *connection);
 
 /* recv(2) into the server's input. */
 ssize_t http_connection_receive(struct http_connection *connection);
 
 /* The client can take more: whatever the handler writes now leaves in one write. */
 void http_connection_tell_writable(struct http_connection *connection);
-
-/* Ends it as `closing` says, once everything is written. */
-void http_connection_end(struct http_connection *connection);
 
 /* ---- connection_open.c: while the handler has the request ---- */
 
@@ -116,6 +102,39 @@ void http_connection_watch(struct http_connection *connection);
 
 /* The client has ended sending a while ago, and the handler works on: is it still there? */
 void http_connection_probe(struct http_connection *connection);
+
+/* ---- connection_wait.c: deadlines ---- */
+
+/* Goes on with a wait, or starts it. */
+void http_connection_wait(struct http_connection *connection, enum http_wait wait);
+
+/* The next http_connection_wait starts a wait, whatever it is. */
+void http_connection_forget_wait(struct http_connection *connection);
+
+/* Whether its next answer is its last: the server ends, and nobody can take it over. */
+bool http_connection_is_ending(const struct http_connection *connection);
+
+/* Puts an idle connection in the list it belongs to now; see http_connection_is_ending. */
+void http_connection_wait_idle(struct http_connection *connection);
+
+/* ---- connection_end.c: closing ---- */
+
+/* Tells the handler that its request is over, if it has one, and closes. */
+void http_connection_cancel(struct http_connection *connection, enum http_cancel why);
+
+/* Closes our copy of the socket at once, without a word to the client or the handler. */
+void http_connection_close(struct http_connection *connection);
+
+/* Ends it as `closing` says, once everything is written. */
+void http_connection_end(struct http_connection *connection);
+
+/* While lingering: what comes is dropped, until the client closes or it is too much. */
+void http_connection_drop_input(struct http_connection *connection);
+
+/* ---- connection_pool.c ---- */
+
+/* Memory for a connection, or NULL when there is none. */
+struct http_connection *http_connection_pool_take(struct http_connection_pool *pool);
 
 void http_connection_pool_free(struct http_connection_pool *pool);
 

@@ -191,14 +191,17 @@ bool http_file_is_unchanged(const struct http_file *file)
 	return file->fd < 0 || (fstat(file->fd, &now) == 0 && same_content(&now, &file->stat));
 }
 
-bool http_file_is_whole(const struct http_file *file)
+enum http_file_change http_file_change(const struct http_file *file)
 {
 	struct stat now = {0};
 
 	if (file->fd < 0)
-		return true;
-	return fstat(file->fd, &now) == 0 &&
-	       (same_content(&now, &file->stat) || now.st_size > file->stat.st_size);
+		return HTTP_FILE_WHOLE;
+	if (fstat(file->fd, &now) != 0 || now.st_size < file->stat.st_size)
+		return HTTP_FILE_CHANGED;
+	if (now.st_size > file->stat.st_size || same_content(&now, &file->stat))
+		return HTTP_FILE_WHOLE;
+	return HTTP_FILE_IN_DOUBT;
 }
 
 void http_file_release(struct http_file *file)

@@ -48,11 +48,17 @@ bool http_file_is_current(
 /* Whether the path leads to a regular file. */
 bool http_file_exists(struct http_file_root *root, const char *path);
 
-/* Whether the open file can be sent as announced: not written to in place since it was opened, but
- * for bytes added to its end. Always true of one in memory. */
-bool http_file_is_whole(const struct http_file *file);
+/* What has become of an open file since, seen from its size and time. */
+enum http_file_change {
+	HTTP_FILE_WHOLE = 0, /* nothing, or bytes were added to its end: as announced */
+	HTTP_FILE_IN_DOUBT,  /* a write sets the time first: bytes are being added or replaced */
+	HTTP_FILE_CHANGED
+};
 
-/* The same, and not even bytes were added. */
+/* Always HTTP_FILE_WHOLE of one in memory. */
+enum http_file_change http_file_change(const struct http_file *file);
+
+/* Whether it is as it was: not written to in place, and no bytes were added. */
 bool http_file_is_unchanged(const struct http_file *file);
 
 static inline struct http_file *http_file_retain(struct http_file *file)

@@ -8,6 +8,7 @@
 #include <sys/sendfile.h>
 
 #include "base/check.h"
+#include "http/secure.h"
 #include "http/server_state.h"
 
 #define TURN_SIZE      (1 << 20) /* bytes of one file sent before others get their turn */
@@ -113,7 +114,10 @@ static uint64_t send_range(struct http_exchange *exchange, uint64_t size)
 		return send_memory(exchange, body->file->data + at, (size_t)size);
 	}
 	do
-		sent = sendfile(connection->fd, body->file->fd, &at, (size_t)size);
+		sent = connection->tls != NULL
+			       ? http_secure_send_file(
+					 connection, body->file->fd, &at, (size_t)size)
+			       : sendfile(connection->fd, body->file->fd, &at, (size_t)size);
 	while (sent < 0 && errno == EINTR);
 	if (sent > 0) {
 		body->at += (uint64_t)sent;
@@ -154,16 +158,31 @@ static bool next_range(struct http_exchange *exchange, uint64_t *sent)
 	return true;
 }
 
+/* Whether the file may be sent from; if not, the answer is broken off or body->in_doubt is set. */
+static bool check_file(struct http_exchange *exchange)
+{
+	struct http_file_body *body = exchange->file_body;
+	enum http_file_change change = http_file_change(body->file);
+
+	if (change == HTTP_FILE_IN_DOUBT && !body->in_doubt) {
+		body->in_doubt = true;
+		return false;
+	}
+	body->in_doubt = false;
+	if (change == HTTP_FILE_WHOLE)
+		return true;
+	(void)http_response_abort(&exchange->view, exchange->view.serial);
+	return false;
+}
+
 uint64_t http_file_body_send(struct http_exchange *exchange)
 {
 	struct http_connection *connection = exchange->connection;
 	struct http_file_body *body = exchange->file_body;
 	uint64_t sent = 0;
 
-	if (!http_file_is_whole(body->file)) {
-		(void)http_response_abort(&exchange->view, exchange->view.serial);
+	if (!check_file(exchange))
 		return 0;
-	}
 	while (sent < TURN_SIZE && connection->output.size == 0 && !connection->broken) {
 		uint64_t left;
 		uint64_t taken;

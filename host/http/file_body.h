@@ -25,6 +25,7 @@ struct http_file_body {
 	uint64_t at;       /* bytes from the start: what of it is sent next */
 	struct slice type; /* "Content-Type: …\r\n" for each part; in the file's lines, or empty */
 	bool in_part;      /* the head of the current range is sent */
+	bool in_doubt;     /* somebody writes to the file, and may change what is being sent */
 	char boundary[HTTP_BOUNDARY_SIZE + 1];
 };
 
@@ -37,7 +38,8 @@ uint64_t http_file_body_length(const struct http_file_body *body);
 
 /*
  * Sends a piece; nothing may be waiting in the connection's output. At the end the answer is
- * complete. A file that has changed breaks it off. Returns the bytes that the client took.
+ * complete. A file that has changed breaks it off; where that is in doubt nothing is sent, and the
+ * next call, a while later, decides. Returns the bytes that the client took.
  */
 uint64_t http_file_body_send(struct http_exchange *exchange);
 

@@ -115,7 +115,7 @@ static bool adopt_some(struct http_channel *channel)
 	for (size_t i = 0; i < count; i++) {
 		if (size != sizeof message || message.version != MESSAGE_VERSION)
 			fd_close(&fds[i]);
-		else if (http_connection_open(server, fds[i]) != 0)
+		else if (http_connection_open(server, fds[i], NULL) != 0)
 			warn(server, "a connection is lost", ENOMEM);
 	}
 	return true;

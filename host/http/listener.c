@@ -27,6 +27,7 @@ struct http_listener {
 	uv_poll_t poll;
 	struct list link; /* in server->listeners.open */
 	struct http_server *server;
+	struct tls_context *tls; /* or NULL */
 	int fd;
 };
 
@@ -88,8 +89,9 @@ static bool is_of_connection(int code)
 	       code == EOPNOTSUPP || code == ENETUNREACH || code == EPERM;
 }
 
-static enum accepted accept_one(struct http_server *server, int listener)
+static enum accepted accept_one(const struct http_listener *listener)
 {
+	struct http_server *server = listener->server;
 	int fd;
 
 	if (server->connection_count >= server->config->connection_limit) {
@@ -97,9 +99,9 @@ static enum accepted accept_one(struct http_server *server, int listener)
 		pause_all(server);
 		return ACCEPTED_FAILED;
 	}
-	fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0) {
-		if (http_connection_open(server, fd) == 0)
+		if (http_connection_open(server, fd, listener->tls) == 0)
 			return ACCEPTED_ONE;
 		fail(server, ENOMEM);
 		return ACCEPTED_FAILED;
@@ -119,11 +121,12 @@ static void on_connectable(uv_poll_t *poll, int status, int events)
 	(void)status; /* an error of the socket is accept's to tell */
 	(void)events;
 	for (int i = 0; i < ACCEPT_MOST; i++)
-		if (accept_one(listener->server, listener->fd) != ACCEPTED_ONE)
+		if (accept_one(listener) != ACCEPTED_ONE)
 			return;
 }
 
-int http_listener_open(struct http_server *server, int fd, struct error *error)
+int http_listener_open(
+	struct http_server *server, int fd, struct tls_context *tls, struct error *error)
 {
 	struct http_listener *listener = calloc(1, sizeof *listener);
 	int one = 1;
@@ -140,6 +143,7 @@ int http_listener_open(struct http_server *server, int fd, struct error *error)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	listener->server = server;
 	listener->fd = fd;
+	listener->tls = tls;
 	list_append(&server->listeners.open, &listener->link);
 	http_server_handle_opened(server);
 	if (server->listeners.resume_at == HTTP_NEVER && !server->listeners.full)
@@ -198,9 +202,9 @@ static void accept_last(struct http_server *server)
 {
 	LIST_EACH(node, &server->listeners.open)
 	{
-		int fd = LIST_ENTRY(node, struct http_listener, link)->fd;
+		const struct http_listener *listener = LIST_ENTRY(node, struct http_listener, link);
 
-		while (accept_one(server, fd) == ACCEPTED_ONE)
+		while (accept_one(listener) == ACCEPTED_ONE)
 			;
 	}
 }

@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include "base/check.h"
+#include "http/secure.h"
 #include "http/server_state.h"
 
 /* MSG_NOSIGNAL: a client that has gone is an error value here, never a SIGPIPE. MSG_MORE: a head
@@ -18,7 +19,7 @@ static size_t send_parts(struct http_connection *connection, struct iovec *parts
 	int flags = MSG_NOSIGNAL;
 	ssize_t sent;
 
-	if (exchange != NULL && exchange->file_body != NULL)
+	if (exchange != NULL && exchange->file_body != NULL && connection->tls == NULL)
 		flags |= MSG_MORE;
 
 	do {
@@ -59,6 +60,20 @@ void http_output_begin(struct http_connection *connection)
 	batch->owner = connection;
 }
 
+/* The same as write_batch, under TLS. */
+static void secure_batch(
+	struct http_connection *connection, const struct slice *parts, size_t count)
+{
+	struct http_batch *batch = &connection->server->batch;
+	struct slice collected = {.data = batch->data, .size = batch->size};
+
+	if (batch->owner == connection) {
+		batch->size = 0;
+		http_secure_send(connection, &collected, 1);
+	}
+	http_secure_send(connection, parts, count);
+}
+
 /* Writes the batch and `count` more parts behind it in one call; keeps what is not taken. */
 static void write_batch(struct http_connection *connection, const struct slice *parts, size_t count)
 {
@@ -68,6 +83,10 @@ static void write_batch(struct http_connection *connection, const struct slice *
 	size_t total = 0;
 	size_t sent;
 
+	if (connection->tls != NULL) {
+		secure_batch(connection, parts, count);
+		return;
+	}
 	if (batch->owner == connection && batch->size != 0)
 		vector[used++] = (struct iovec){.iov_base = batch->data, .iov_len = batch->size};
 	for (size_t i = 0; i < count; i++)
@@ -115,6 +134,10 @@ void http_output_add(struct http_connection *connection, const struct slice *par
 	CHECK(count <= HTTP_PARTS_MAX);
 	if (connection->broken)
 		return;
+	if (connection->output.size != 0 && connection->tls != NULL) {
+		http_secure_send(connection, parts, count);
+		return;
+	}
 	if (connection->output.size != 0) {
 		for (size_t i = 0; i < count; i++)
 			if (buffer_add(&connection->output, parts[i].data, parts[i].size) != 0)
@@ -127,6 +150,19 @@ void http_output_add(struct http_connection *connection, const struct slice *par
 		batch_add(batch, parts, count);
 	else
 		write_batch(connection, parts, count);
+}
+
+void http_output_send(struct http_connection *connection, struct slice records)
+{
+	struct iovec part = {.iov_base = (void *)(uintptr_t)records.data, .iov_len = records.size};
+	size_t sent = 0;
+
+	if (connection->broken)
+		return;
+	if (connection->output.size == 0)
+		sent = send_parts(connection, &part, 1);
+	if (sent < records.size)
+		keep_parts(connection, &part, 1, sent);
 }
 
 size_t http_output_flush(struct http_connection *connection)

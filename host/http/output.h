@@ -32,6 +32,9 @@ void http_output_finish(struct http_connection *connection);
 /* Adds bytes: batched, written, or kept. A failure leaves the connection marked broken. */
 void http_output_add(struct http_connection *connection, const struct slice *parts, size_t count);
 
+/* Sends records of a connection under TLS, or keeps them behind others. */
+void http_output_send(struct http_connection *connection, struct slice records);
+
 /* Writes kept bytes as far as the client takes them. Returns how many it took. */
 size_t http_output_flush(struct http_connection *connection);
 

@@ -8,226 +8,16 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/check.h"
 #include "http/body.h"
 #include "http/compression.h"
 #include "http/export.h"
+#include "http/response_head.h"
 #include "http/server_state.h"
 #include "http/status.h"
 
-#define PREFIX_SIZE    320 /* status line, Date, Content-Type, length, Connection */
-#define CHUNK_SIZE_MAX 20  /* "ffffffffffffffff\r\n" */
-
-/* What a head says besides the handler's own header lines. */
-struct head {
-	int status;
-	int type;
-	enum http_framing framing;
-	bool has_length;
-	uint64_t length;
-	bool closes;
-	bool says_close;  /* the handler's lines have "Connection: close" already */
-	struct slice own; /* header lines of this room's */
-	struct slice more;
-};
-
-/* The first bytes of a head, being written. */
-struct prefix {
-	char data[PREFIX_SIZE];
-	size_t size;
-};
-
-/* ---- The handler's header lines ------------------------------------------------------------ */
-
-/* RFC 9110, 5.6.2: the characters of a token. */
-static const bool token[256] = {
-	['!'] = true,
-	['#'] = true,
-	['$'] = true,
-	['%'] = true,
-	['&'] = true,
-	['\''] = true,
-	['*'] = true,
-	['+'] = true,
-	['-'] = true,
-	['.'] = true,
-	['^'] = true,
-	['_'] = true,
-	['`'] = true,
-	['|'] = true,
-	['~'] = true,
-	['0' ... '9'] = true,
-	['A' ... 'Z'] = true,
-	['a' ... 'z'] = true,
-};
-
-static bool is_name(struct slice name, const char *word)
-{
-	return strncasecmp(name.data, word, name.size) == 0;
-}
-
-/* Looks at one line of the handler's. Returns HTTP_OK or HTTP_BAD_HEADER. */
-static int check_own(struct slice name, struct slice value, struct head *head)
-{
-	switch (name.size) {
-	case sizeof("Date") - 1:
-		return is_name(name, "date") ? HTTP_BAD_HEADER : HTTP_OK;
-	case sizeof("Content-Length") - 1:
-		return is_name(name, "content-length") ? HTTP_BAD_HEADER : HTTP_OK;
-	case sizeof("Transfer-Encoding") - 1:
-		return is_name(name, "transfer-encoding") ? HTTP_BAD_HEADER : HTTP_OK;
-	case sizeof("Connection") - 1:
-		if (!is_name(name, "connection"))
-			return HTTP_OK;
-		if (value.size == 7 && strncasecmp(value.data, "upgrade", 7) == 0)
-			return HTTP_OK; /* goes with 426 and Upgrade */
-		if (value.size != 5 || strncasecmp(value.data, "close", 5) != 0)
-			return HTTP_BAD_HEADER;
-		head->says_close = true;
-		head->closes = true;
-		return HTTP_OK;
-	default:
-		return HTTP_OK;
-	}
-}
-
-/* Takes "Name: value\r\n" from the front of *lines. Returns HTTP_OK or HTTP_BAD_HEADER. */
-static int check_line(struct slice *lines, struct head *head)
-{
-	const char *at = lines->data;
-	const char *end = lines->data + lines->size;
-	const char *line_end = memchr(at, '\n', lines->size);
-	struct slice name = {.data = at};
-	struct slice value;
-
-	if (line_end == NULL || line_end == at || line_end[-1] != '\r')
-		return HTTP_BAD_HEADER;
-	while (token[(unsigned char)*at])
-		at++;
-	name.size = (size_t)(at - name.data);
-	if (name.size == 0 || *at != ':')
-		return HTTP_BAD_HEADER;
-	at++;
-	while (*at == ' ' || *at == '\t')
-		at++;
-	value.data = at;
-	value.size = (size_t)(line_end - 1 - at);
-	if (memchr(value.data, '\r', value.size) != NULL ||
-		memchr(value.data, '\0', value.size) != NULL)
-		return HTTP_BAD_HEADER;
-	lines->data = line_end + 1;
-	lines->size = (size_t)(end - lines->data);
-	return check_own(name, value, head);
-}
-
-static int check_lines(const char *headers, size_t size, struct head *head)
-{
-	struct slice lines = {.data = headers, .size = size};
-
-	while (lines.size != 0) {
-		int result = check_line(&lines, head);
-
-		if (result != HTTP_OK)
-			return result;
-	}
-	return HTTP_OK;
-}
-
-/* ---- The head ------------------------------------------------------------------------------ */
-
-static void put(struct prefix *prefix, const char *data, size_t size)
-{
-	CHECK(size <= sizeof prefix->data - prefix->size);
-	if (size == 0)
-		return; /* `data` may be NULL then, which memcpy must not be given */
-	memcpy(prefix->data + prefix->size, data, size);
-	prefix->size += size;
-}
-
-#define PUT(prefix, literal) put(prefix, literal, sizeof(literal) - 1)
-
-static void put_number(struct prefix *prefix, uint64_t number)
-{
-	char digits[20];
-	size_t at = sizeof digits;
-
-	do {
-		digits[--at] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number != 0);
-	put(prefix, digits + at, sizeof digits - at);
-}
-
-static void put_status(struct prefix *prefix, int status)
-{
-	struct slice line = http_status_line(status);
-
-	if (line.size != 0) {
-		put(prefix, line.data, line.size);
-		return;
-	}
-	PUT(prefix, "HTTP/1.1 ");
-	put_number(prefix, (uint64_t)status);
-	PUT(prefix, " \r\n");
-}
-
-/* Everything in front of the handler's own lines. */
-static void write_prefix(
-	struct http_exchange *exchange, const struct head *head, struct prefix *prefix)
-{
-	struct http_server *server = exchange->connection->server;
-	struct slice type = http_type_line(head->type);
-
-	prefix->size = 0;
-	put_status(prefix, head->status);
-	put(prefix, http_date_line(&server->date, uv_now(server->loop)), HTTP_DATE_LINE_SIZE);
-	put(prefix, type.data, type.size);
-	if (head->has_length) {
-		PUT(prefix, "Content-Length: ");
-		put_number(prefix, head->length);
-		PUT(prefix, "\r\n");
-	} else if (head->framing == HTTP_FRAMING_CHUNKED) {
-		PUT(prefix, "Transfer-Encoding: chunked\r\n");
-	}
-	if (head->closes && !head->says_close)
-		PUT(prefix, "Connection: close\r\n");
-	else if (!head->closes && exchange->view.version_minor == 0)
-		PUT(prefix, "Connection: keep-alive\r\n");
-}
-
-static bool has_no_body(const struct http_exchange *exchange, int status)
-{
-	return exchange->is_head || status == 204 || status == 205 || status == 304;
-}
-
-/* Decides framing and closing for an answer of `length` bytes (-1: unknown). */
-static void plan_head(struct http_exchange *exchange, int64_t length, struct head *head)
-{
-	head->framing = HTTP_FRAMING_LENGTH;
-	head->has_length = length >= 0;
-	head->length = length < 0 ? 0 : (uint64_t)length;
-	if (head->status == 204 || head->status == 304) {
-		head->has_length = false;
-	} else if (head->status == 205) {
-		head->has_length = true;
-		head->length = 0;
-	}
-	if (has_no_body(exchange, head->status))
-		head->framing = HTTP_FRAMING_NONE;
-	else if (length < 0)
-		head->framing = exchange->view.version_minor == 0 ? HTTP_FRAMING_CLOSE
-								  : HTTP_FRAMING_CHUNKED;
-	if (!exchange->keep_alive || head->framing == HTTP_FRAMING_CLOSE ||
-		http_server_is_ending(exchange->connection->server) ||
-		(!exchange->complete && !http_body_may_drop(exchange)))
-		head->closes = true;
-	exchange->keep_alive = !head->closes;
-	exchange->framing = (uint8_t)head->framing;
-	exchange->status = head->status;
-	exchange->sent = head->framing == HTTP_FRAMING_LENGTH ? head->length : 0;
-}
+#define CHUNK_SIZE_MAX 20 /* "ffffffffffffffff\r\n" */
 
 /* ---- Moving on ----------------------------------------------------------------------------- */
 
@@ -238,13 +28,13 @@ static void complete(struct http_exchange *exchange)
 	http_exchange_queue(exchange);
 }
 
-static void send_answer(struct http_exchange *exchange, const struct head *head,
+static void send_answer(struct http_exchange *exchange, const struct http_response_head *head,
 	struct slice headers, struct slice body)
 {
-	struct prefix prefix;
+	struct http_response_prefix prefix;
 	struct slice parts[HTTP_PARTS_MAX];
 
-	write_prefix(exchange, head, &prefix);
+	http_response_head_write(exchange, head, &prefix);
 	parts[0] = (struct slice){.data = prefix.data, .size = prefix.size};
 	parts[1] = head->own;
 	parts[2] = head->more;
@@ -254,14 +44,14 @@ static void send_answer(struct http_exchange *exchange, const struct head *head,
 	http_output_add(exchange->connection, parts, 6);
 }
 
-static int check_answer(
-	struct http_exchange *exchange, const char *headers, size_t size, struct head *head)
+static int check_answer(struct http_exchange *exchange, const char *headers, size_t size,
+	struct http_response_head *head)
 {
 	if (exchange->view.state != HTTP_REQUEST_WAITING)
 		return HTTP_BAD_STATE;
 	if (head->status < HTTP_STATUS_FIRST || head->status > HTTP_STATUS_LAST)
 		return HTTP_BAD_STATUS;
-	return check_lines(headers, size, head);
+	return http_response_head_check(headers, size, head);
 }
 
 static bool is_worth_coding(const struct http_exchange *exchange, size_t size)
@@ -290,7 +80,7 @@ HTTP_EXPORT int http_response_send(struct http_request *request, uint64_t serial
 	int type, const char *headers, size_t headers_size, const char *body, size_t body_size)
 {
 	struct http_exchange *exchange = http_exchange_of(request, serial);
-	struct head head = {.status = status, .type = type};
+	struct http_response_head head = {.status = status, .type = type};
 	struct slice lines = {.data = headers, .size = headers_size};
 	struct slice content = {.data = body, .size = body_size};
 	enum http_compression done = HTTP_COMPRESSION_UNTOUCHED;
@@ -305,7 +95,7 @@ HTTP_EXPORT int http_response_send(struct http_request *request, uint64_t serial
 		done = http_compression_whole(exchange, status, type, &lines, &content);
 	if (done == HTTP_COMPRESSION_REFUSED)
 		return refuse_coding(exchange);
-	plan_head(exchange, length_of(done, exchange, content), &head);
+	http_response_head_plan(exchange, length_of(done, exchange, content), &head);
 	if (head.framing == HTTP_FRAMING_NONE)
 		content = (struct slice){0};
 	send_answer(exchange, &head, lines, content);
@@ -317,7 +107,7 @@ HTTP_EXPORT int http_response_send(struct http_request *request, uint64_t serial
 
 int http_response_answer(struct http_exchange *exchange, const struct http_answer *answer)
 {
-	struct head head = {.status = answer->status,
+	struct http_response_head head = {.status = answer->status,
 		.type = answer->type,
 		.own = answer->own,
 		.more = answer->more};
@@ -326,7 +116,7 @@ int http_response_answer(struct http_exchange *exchange, const struct http_answe
 
 	if (result != HTTP_OK)
 		return result;
-	plan_head(exchange, answer->length, &head);
+	http_response_head_plan(exchange, answer->length, &head);
 	if (head.framing == HTTP_FRAMING_NONE)
 		body = (struct slice){0};
 	send_answer(exchange, &head, answer->lines, body);
@@ -363,7 +153,7 @@ HTTP_EXPORT int http_response_begin(struct http_request *request, uint64_t seria
 	int type, const char *headers, size_t headers_size, int64_t length)
 {
 	struct http_exchange *exchange = http_exchange_of(request, serial);
-	struct head head = {.status = status, .type = type};
+	struct http_response_head head = {.status = status, .type = type};
 	struct slice lines = {.data = headers, .size = headers_size};
 	int result;
 
@@ -375,7 +165,7 @@ HTTP_EXPORT int http_response_begin(struct http_request *request, uint64_t seria
 	if (length < 0 && exchange->connection->server->config->compress != 0 &&
 		http_compression_stream(exchange, status, type, &lines) == HTTP_COMPRESSION_REFUSED)
 		return refuse_coding(exchange);
-	plan_head(exchange, length, &head);
+	http_response_head_plan(exchange, length, &head);
 	exchange->owed = head.length;
 	exchange->view.state = HTTP_REQUEST_STREAMING;
 	send_answer(exchange, &head, lines, (struct slice){0});
@@ -495,7 +285,7 @@ HTTP_EXPORT int http_response_abort(struct http_request *request, uint64_t seria
 
 void http_response_refuse(struct http_exchange *exchange, int status, const char *reason)
 {
-	struct head head = {.status = status, .type = HTTP_TYPE_TEXT};
+	struct http_response_head head = {.status = status, .type = HTTP_TYPE_TEXT};
 	struct slice words = http_status_reason(status);
 	char text[256];
 	int size = snprintf(text, sizeof text, "%d %.*s: %s\n", status, (int)words.size, words.data,
@@ -503,7 +293,7 @@ void http_response_refuse(struct http_exchange *exchange, int status, const char
 	struct slice body = {
 		.data = text, .size = (size_t)size < sizeof text ? (size_t)size : sizeof text - 1};
 
-	plan_head(exchange, (int64_t)body.size, &head);
+	http_response_head_plan(exchange, (int64_t)body.size, &head);
 	if (head.framing == HTTP_FRAMING_NONE)
 		body = (struct slice){0};
 	send_answer(exchange, &head, (struct slice){0}, body);
@@ -512,11 +302,11 @@ void http_response_refuse(struct http_exchange *exchange, int status, const char
 int http_response_upgrade(struct http_exchange *exchange, const char *accept,
 	const char *extensions, struct slice headers)
 {
-	struct head head = {.status = 101};
+	struct http_response_head head = {.status = 101};
 	struct http_server *server = exchange->connection->server;
 	struct slice parts[3];
-	char prefix[PREFIX_SIZE];
-	int result = check_lines(headers.data, headers.size, &head);
+	char prefix[HTTP_PREFIX_SIZE];
+	int result = http_response_head_check(headers.data, headers.size, &head);
 	int size;
 
 	if (result != HTTP_OK || head.closes)

@@ -155,12 +155,25 @@ void http_server_check_drained(struct http_server *server)
 	uv_close((uv_handle_t *)&server->later, on_own_handle_closed);
 }
 
+/* Those that nobody can take over have a moment left. */
+static void give_up_secure(struct http_server *server)
+{
+	LIST_EACH(node, &server->waits[HTTP_WAIT_REQUEST])
+	{
+		struct http_connection *connection = LIST_ENTRY(node, struct http_connection, link);
+
+		if (connection->tls != NULL)
+			http_connection_wait_idle(connection);
+	}
+}
+
 void http_server_drain(struct http_server *server, enum http_drain how, int heir)
 {
 	server->draining = how;
 	http_handover_set_heir(server, heir);
 	http_listeners_drain(server, how);
 	http_websocket_drain_all(server);
+	give_up_secure(server);
 	http_server_later(server);
 }
 
@@ -224,9 +237,10 @@ int http_server_new(struct http_server **ret_server, uv_loop_t *loop,
 	return 0;
 }
 
-int http_server_listen(struct http_server *server, int fd, struct error *error)
+int http_server_listen(
+	struct http_server *server, int fd, struct tls_context *tls, struct error *error)
 {
-	return http_listener_open(server, fd, error);
+	return http_listener_open(server, fd, tls, error);
 }
 
 int http_server_adopt(struct http_server *server, int channel, struct error *error)
@@ -244,6 +258,7 @@ void http_server_free(struct http_server *server)
 	http_file_cache_free(&server->files);
 	websocket_topics_free(&server->topics);
 	free(server->input);
+	free(server->records);
 	free(server->access);
 	free(server);
 }

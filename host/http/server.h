@@ -16,6 +16,7 @@
 #include "http/http_abi.h"
 
 struct http_server;
+struct tls_context;
 
 enum http_access_format {
 	HTTP_ACCESS_OFF = 0,
@@ -113,9 +114,12 @@ int http_server_new(struct http_server **ret_server, uv_loop_t *loop,
 	const struct http_config *config, const struct http_handler *handler, void *context,
 	struct http_counters *counters, struct error *error);
 
-/* Accepts on `fd`, a listening socket (TCP or unix), which the server closes when it drains.
- * Returns 0, or -1 with *error. */
-int http_server_listen(struct http_server *server, int fd, struct error *error);
+/*
+ * Accepts on `fd`, a listening socket (TCP or unix), which the server closes when it drains; under
+ * TLS if `tls`, which outlives the server, is not NULL. Returns 0, or -1 with *error.
+ */
+int http_server_listen(
+	struct http_server *server, int fd, struct tls_context *tls, struct error *error);
 
 /*
  * Takes over connections that another worker passes on through `channel` (SOCK_SEQPACKET, owned

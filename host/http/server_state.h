@@ -40,6 +40,7 @@ struct http_server {
 	struct http_exchange *dispatching; /* its on_request is running; NULL else */
 
 	char *input;             /* HTTP_INPUT_SIZE bytes: what was read last */
+	char *records;           /* what was read last under TLS, see secure.c; NULL before that */
 	struct http_batch batch; /* answers of the read event in progress */
 	struct http_date date;
 	struct buffer coded_lines; /* of an answer being sent, see compression.c */
@@ -63,7 +64,7 @@ void http_server_later(struct http_server *server);
 /* Has the timer fire at `when` (loop time, ms) or before. */
 void http_server_wake(struct http_server *server, uint64_t when);
 
-/* Whether answers say "Connection: close" because the server ends and nobody takes over. */
+/* Whether the server ends and nobody takes over. */
 bool http_server_is_ending(const struct http_server *server);
 
 /* Counts a handle in at its init; http_server_handle_closed counts it out in its close callback. */

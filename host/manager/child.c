@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "manager/command.h"
 #include "manager/manager.h"
 
 #define ABORT_GRACE  2000 /* ms from SIGABRT to SIGKILL */
@@ -26,6 +27,12 @@ static void signal_group(const struct child *child, int number)
 {
 	if (child->pid <= 0)
 		return;
+	/* A shepherd passes it on, and ends when the tree has; it is killed itself if it does not.
+	 */
+	if (child->role == WIRE_ROLE_SHEPHERD && child->state != CHILD_KILLING) {
+		command_signal(child, number);
+		return;
+	}
 	(void)kill(-child->pid, number);
 	(void)pidfd_send_signal(child->pidfd, number, NULL, 0);
 }
@@ -41,8 +48,11 @@ int child_send(
 
 void child_label(const struct child *child, char label[SINK_LABEL_SIZE])
 {
-	if (child->role == WIRE_ROLE_ZYGOTE)
-		(void)snprintf(label, SINK_LABEL_SIZE, "main gen %u", child->generation->number);
+	if (child->role == WIRE_ROLE_SHEPHERD)
+		(void)snprintf(label, SINK_LABEL_SIZE, "%.40s", child->place->name);
+	else if (child->role != WIRE_ROLE_WORKER)
+		(void)snprintf(label, SINK_LABEL_SIZE, "%.32s gen %u", child->place->name,
+			child->generation->number);
 	else
 		(void)snprintf(label, SINK_LABEL_SIZE, "%s %u gen %u", wire_role_names[child->role],
 			child->slot, child->generation->number);
@@ -75,20 +85,12 @@ static void on_source_closed(void *owner)
 	release(child);
 }
 
-void child_leave_seat(struct child *child)
-{
-	if (child->beats == NULL)
-		return;
-	child->manager->seats_taken[child->seat] = false;
-	child->beats = NULL;
-}
-
 /* Everything is over: the record waits for libuv to let go of its handles. */
 static void bury(struct child *child)
 {
 	child->state = CHILD_GONE;
 	list_remove(&child->node);
-	child_leave_seat(child);
+	place_leave(child);
 	/* The handle before its descriptor: libuv forgets the number as it closes, and by then it
 	 * must not be another's already. */
 	uv_close((uv_handle_t *)&child->control_poll, on_handle_closed);
@@ -145,6 +147,7 @@ void child_enter(struct child *child, enum child_state state, uint64_t deadline)
 		(void)uv_timer_start(&child->deadline, on_deadline, deadline, 0);
 	else
 		(void)uv_timer_stop(&child->deadline);
+	place_show(child);
 }
 
 static void blame(struct child *child, enum child_fate fate)
@@ -157,6 +160,13 @@ static void kill_now(struct child *child)
 {
 	signal_group(child, SIGKILL);
 	child_enter(child, CHILD_KILLING, KILL_INSIST);
+}
+
+uint64_t child_start_timeout(const struct child *child)
+{
+	if (child->instance != NULL && child->instance->managed->terms.start_timeout != 0)
+		return child->instance->managed->terms.start_timeout;
+	return child->generation->settings.start_timeout;
 }
 
 /* Its word came by its own channel before the zygote's, by another, that it exists. */
@@ -176,11 +186,13 @@ static void do_forked(struct child *child)
 		kill_now(child); /* it was given up while the order was on its way */
 		return;
 	}
-	child_enter(child, CHILD_STARTING, child->generation->settings.start_timeout);
+	child_enter(child, CHILD_STARTING, child_start_timeout(child));
 	if (child->early == CHILD_EARLY_READY)
 		happen(child, CHILD_EVENT_READY);
 	else if (child->early == CHILD_EARLY_REFUSED)
 		happen(child, CHILD_EVENT_REFUSED);
+	if (child->drain_early)
+		child_drain(child, WIRE_DRAIN_SHUTDOWN, -1);
 }
 
 /* Its zygote does not obey: a hook of it hangs, or it is stopped. Nothing can be forked from it
@@ -220,9 +232,22 @@ static void do_late(struct child *child)
 
 static void do_drain(struct child *child)
 {
+	uint64_t timeout = child->generation->settings.graceful_timeout;
+
+	if (child->stop_timeout != 0)
+		timeout = child->stop_timeout;
 	blame(child, CHILD_FATE_DRAINED);
 	/* 0 would mean no deadline: a graceful_timeout of 0 is one millisecond. */
-	child_enter(child, CHILD_DRAINING, child->generation->settings.graceful_timeout + 1);
+	child_enter(child, CHILD_DRAINING, timeout + 1);
+}
+
+/* What a managed process does before it is ready is its own affair: it may end it well. */
+static void do_drain_early(struct child *child)
+{
+	if (child->instance != NULL)
+		do_drain(child);
+	else
+		kill_now(child);
 }
 
 static void do_stuck(struct child *child)
@@ -263,7 +288,7 @@ static child_action *const actions[CHILD_STATE_COUNT][CHILD_EVENT_COUNT] = {
 		{
 			[CHILD_EVENT_READY] = do_ready,
 			[CHILD_EVENT_REFUSED] = do_refused,
-			[CHILD_EVENT_DRAIN] = kill_now,
+			[CHILD_EVENT_DRAIN] = do_drain_early,
 			[CHILD_EVENT_KILL] = kill_now,
 			[CHILD_EVENT_DEADLINE] = do_late,
 			[CHILD_EVENT_EXIT] = do_exit,
@@ -309,6 +334,10 @@ void child_read_messages(struct child *child)
 {
 	struct manager *manager = child->manager;
 
+	if (child->role == WIRE_ROLE_SHEPHERD) {
+		command_read(child);
+		return;
+	}
 	while (child->state != CHILD_GONE) {
 		struct wire_message message;
 		int fds[FD_PASS_MAX];
@@ -349,6 +378,8 @@ void child_check_exit(struct child *child)
 	(void)kill(-child->pid, SIGKILL);
 	(void)waitid(P_PIDFD, (id_t)child->pidfd, &status, WEXITED | WNOHANG);
 	child->status = status;
+	if (child->role == WIRE_ROLE_SHEPHERD)
+		command_on_gone(child);
 	if (status.si_code != CLD_EXITED && status.si_status == SIGKILL) {
 		uint64_t seen = child_oom_count();
 
@@ -406,15 +437,29 @@ void child_on_refused(struct child *child, const char *text, size_t size)
 	happen(child, CHILD_EVENT_REFUSED);
 }
 
+/* Tells it to end, in the way of its role. */
+static void tell_to_end(struct child *child, enum wire_drain how, int heir)
+{
+	const enum wire_type type = child->role == WIRE_ROLE_ZYGOTE ? WIRE_STOP : WIRE_DRAIN;
+
+	if (child->role == WIRE_ROLE_SHEPHERD) {
+		command_stop(child);
+		return;
+	}
+	child->retiring = how == WIRE_DRAIN_RETIRED;
+	if (child_send(child, type, (int32_t)how, &heir, heir >= 0) != 0)
+		child_kill(child, CHILD_FATE_KILLED);
+}
+
 void child_drain(struct child *child, enum wire_drain how, int heir)
 {
-	if (child->state == CHILD_READY) {
-		child->retiring = how == WIRE_DRAIN_RETIRED;
-		if (child_send(child, child->role == WIRE_ROLE_ZYGOTE ? WIRE_STOP : WIRE_DRAIN,
-			    (int32_t)how, &heir, heir >= 0) != 0)
-			child_kill(child, CHILD_FATE_KILLED);
-	}
-	if (child->state == CHILD_ORDERED || child->state == CHILD_STARTING)
+	const bool managed = child->instance != NULL;
+
+	if (child->state == CHILD_READY || (managed && child->state == CHILD_STARTING))
+		tell_to_end(child, how, heir);
+	else if (managed && child->state == CHILD_ORDERED)
+		child->drain_early = true;
+	else if (child->state == CHILD_ORDERED || child->state == CHILD_STARTING)
 		blame(child, CHILD_FATE_KILLED);
 	fd_close(&heir);
 	happen(child, CHILD_EVENT_DRAIN);

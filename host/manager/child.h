@@ -1,5 +1,5 @@
 /*
- * Child processes as the manager knows them: zygotes and workers.
+ * Child processes as the manager knows them: zygotes, workers, managed processes.
  *
  * A child's life is a state and an event: child.c has the table. Where it is (`state`) and why it
  * is to end (`fate`) are two things. A child is addressed by its record, its messages by the
@@ -22,7 +22,9 @@
 #include "wire/role.h"
 
 struct generation;
+struct managed_instance;
 struct manager;
+struct place;
 struct shm_seat;
 
 enum child_state {
@@ -58,22 +60,32 @@ struct child {
 	enum child_state state;
 	enum child_fate fate;
 	enum child_early early;
-	uint64_t number;        /* unique in the manager's life; what fork messages carry */
-	uint32_t slot;          /* a worker's; 0 for a zygote */
-	unsigned seat;          /* a worker's place in the slots table */
+	bool drain_early; /* a managed process is to drain as soon as its pid is known */
+	uint64_t number;  /* unique in the manager's life; what fork messages carry */
+	uint32_t slot;    /* a worker's; 0 for others */
+	struct managed_instance *instance; /* a managed process's, while it is not gone; or NULL */
+	uint64_t stop_timeout;             /* ms; 0: graceful_timeout */
+	struct place *place;    /* what it is in; it outlives the process, not the record */
+	unsigned seat;          /* in the slots table */
 	struct shm_seat *beats; /* that seat, or NULL */
+	bool has_successor;     /* its successor is on the way */
 	bool retiring; /* drained because its slot goes: its accept queue is its own to empty */
 
 	bool ended;       /* the kernel said so; what it said before may still be read */
 	pid_t pid;        /* 0 while ordered */
 	uint64_t started; /* clock_now() of the order or exec */
+	int64_t start_at; /* the same by clock_wall() */
 	uint64_t ready;   /* clock_now() of its ready message; 0 before */
 	int pidfd;        /* -1 while ordered, and when it is gone */
 	int spare; /* keeps a number free for pidfd, which must be had when its time comes; or -1 */
-	int control;           /* our end of its channel; -1 when closed */
-	siginfo_t status;      /* how it ended, once it is gone */
-	bool oom;              /* the kernel killed something for memory at that time */
-	struct buffer refusal; /* its own words on why it cannot start */
+	int control;              /* our end of its channel; -1 when closed */
+	siginfo_t status;         /* how it ended, once it is gone */
+	pid_t command_pid;        /* shepherd: of what it looks after; 0 before it runs */
+	int command_pidfd;        /* or -1 */
+	siginfo_t command_status; /* how that ended, */
+	bool command_ended;       /* when it has */
+	bool oom;                 /* the kernel killed something for memory at that time */
+	struct buffer refusal;    /* its own words on why it cannot start */
 
 	uv_poll_t exit_poll; /* pidfd */
 	uv_poll_t control_poll;
@@ -92,6 +104,12 @@ struct child *child_exec_zygote(
 struct child *child_order_worker(
 	struct manager *manager, struct generation *generation, uint32_t slot, struct error *error);
 
+/* The same for a process of a function, and, without a zygote, of a command. */
+struct child *child_order_managed(
+	struct generation *generation, struct managed_instance *instance, struct error *error);
+struct child *child_exec_command(
+	struct generation *generation, struct managed_instance *instance, struct error *error);
+
 /* A message from the zygote about a fork it was ordered to do. */
 void child_on_forked(struct child *child, pid_t pid);
 void child_on_fork_failed(struct child *child, int code);
@@ -102,8 +120,8 @@ void child_on_refused(struct child *child, const char *text, size_t size);
 
 /*
  * Asks it to end: a zygote by running main_process_stop, a worker by draining, `how`, with its
- * idle connections to go through `heir` (owned by this call; -1: nowhere). A child that is not
- * ready yet is killed instead.
+ * idle connections to go through `heir` (owned by this call; -1: nowhere). A zygote or worker that
+ * is not ready yet is killed instead.
  */
 void child_drain(struct child *child, enum wire_drain how, int heir);
 
@@ -122,6 +140,9 @@ int child_send(
 
 /* "worker 0 gen 3", "main gen 3" */
 void child_label(const struct child *child, char label[SINK_LABEL_SIZE]);
+
+/* The pid that people know it by: a command's, not its shepherd's. */
+pid_t child_shown_pid(const struct child *child);
 
 /* The obituary of a child that is gone: "worker 0 gen 3 pid 42 was killed by SIGSEGV …". */
 void child_verdict(const struct child *child, char *text, size_t size);

@@ -1,6 +1,7 @@
 /* Making children: channels, a seat, the exec of a zygote or the order to fork. In the manager. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -9,26 +10,12 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "manager/child_private.h"
+#include "manager/command.h"
 #include "manager/manager.h"
 #include "manager/spawn.h"
+#include "wire/record.h"
 
 #define PIPE_BYTES (256 * 1024) /* asked of the kernel for each output pipe */
-
-static int take_seat(struct child *child, struct error *error)
-{
-	struct manager *manager = child->manager;
-
-	for (unsigned seat = 0; seat < SHM_SEATS_MAX; seat++) {
-		if (manager->seats_taken[seat])
-			continue;
-		manager->seats_taken[seat] = true;
-		child->seat = seat;
-		child->beats = shm_slots_seat(manager->slots_table, seat);
-		shm_seat_clear(child->beats, clock_now());
-		return 0;
-	}
-	return error_set(error, EAGAIN, "there are %d workers already", SHM_SEATS_MAX);
-}
 
 static void on_control(uv_poll_t *handle, int status, int events)
 {
@@ -52,13 +39,14 @@ static void close_birth(struct birth_fds *birth)
 }
 
 /* Neither end blocks: a child that prints more than is taken loses lines, never time. */
-static int make_pipe(int *ret_ours, int *ret_theirs)
+static int make_pipe(const struct identity *identity, int *ret_ours, int *ret_theirs)
 {
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
 		return -1;
 	(void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES);
+	identity_own(identity, ends[1]); /* /dev/stderr can be opened by who has it */
 	*ret_ours = ends[0];
 	*ret_theirs = ends[1];
 	return 0;
@@ -75,15 +63,17 @@ static int make_channels(struct child *child, struct birth_fds *birth)
 	child->spare = fcntl(child->control, F_DUPFD_CLOEXEC, 0);
 	if (child->spare < 0)
 		return -1;
-	if (make_pipe(&child->out.fd, &birth->out) != 0)
+	if (make_pipe(&child->manager->identity, &child->out.fd, &birth->out) != 0)
 		return -1;
-	return make_pipe(&child->err.fd, &birth->err);
+	return make_pipe(&child->manager->identity, &child->err.fd, &birth->err);
 }
 
 /* Undoes child_new. */
 static void child_abandon(struct child *child, struct birth_fds *birth)
 {
-	child_leave_seat(child);
+	child->state = CHILD_GONE;
+	child->fate = CHILD_FATE_KILLED;
+	place_leave(child);
 	close_birth(birth);
 	fd_close(&child->control);
 	fd_close(&child->spare);
@@ -93,9 +83,10 @@ static void child_abandon(struct child *child, struct birth_fds *birth)
 }
 
 /* A record and its channels, nothing of which libuv knows yet. */
-static struct child *child_new(struct manager *manager, struct generation *generation,
-	enum wire_role role, struct birth_fds *birth, struct error *error)
+static struct child *child_new(struct generation *generation, enum wire_role role,
+	struct place *place, struct birth_fds *birth, struct error *error)
 {
+	struct manager *manager = generation->manager;
 	struct child *child = calloc(1, sizeof *child);
 
 	*birth = (struct birth_fds){-1, -1, -1};
@@ -106,12 +97,17 @@ static struct child *child_new(struct manager *manager, struct generation *gener
 	child->manager = manager;
 	child->generation = generation;
 	child->role = role;
+	child->command_pidfd = -1;
 	child->pidfd = child->spare = child->control = child->out.fd = child->err.fd = -1;
 	child->started = clock_now();
 	child->number = ++manager->last_child;
 	list_init(&child->node);
 	if (make_channels(child, birth) != 0) {
 		(void)error_set_errno(error, "cannot make the channels of another process");
+		child_abandon(child, birth);
+		return NULL;
+	}
+	if (place_enter(place, child, error) != 0) {
 		child_abandon(child, birth);
 		return NULL;
 	}
@@ -143,12 +139,14 @@ struct child *child_exec_zygote(
 	struct manager *manager, struct generation *generation, struct error *error)
 {
 	struct birth_fds birth;
-	struct child *child = child_new(manager, generation, WIRE_ROLE_ZYGOTE, &birth, error);
+	struct child *child =
+		child_new(generation, WIRE_ROLE_ZYGOTE, &manager->main, &birth, error);
 	pid_t pid;
 
 	if (child == NULL)
 		return NULL;
-	pid = spawn_exec_zygote(&(struct spawn_zygote){.settings = manager->settings_fd,
+	pid = spawn_exec_zygote(&(struct spawn_zygote){.identity = &manager->identity,
+					.settings = manager->settings_fd,
 					.control = birth.control,
 					.slots = manager->slots_fd,
 					.region = manager->region_fd,
@@ -169,7 +167,9 @@ struct child *child_exec_zygote(
 	return child;
 }
 
-static int send_order(const struct child *child, const struct birth_fds *birth)
+/* `body`: what a managed process is to be, a record block. */
+static int send_order(
+	const struct child *child, const struct birth_fds *birth, const struct buffer *body)
 {
 	struct manager *manager = child->manager;
 	struct wire_message order = {.type = WIRE_FORK,
@@ -179,33 +179,102 @@ static int send_order(const struct child *child, const struct birth_fds *birth)
 		.child = child->number,
 		.number = (int32_t)child->seat};
 	int fds[FD_PASS_MAX] = {birth->control, birth->out, birth->err};
-	size_t count = 3 + listen_sockets(&manager->listen, child->slot, fds + 3);
+	size_t count = 3;
 
-	return wire_send(
-		child->generation->zygote->control, &order, NULL, 0, fds, count, MSG_DONTWAIT);
+	if (child->role == WIRE_ROLE_WORKER)
+		count += listen_sockets(&manager->listen, child->slot, fds + 3);
+	return wire_send(child->generation->zygote->control, &order, body->data, body->size, fds,
+		count, MSG_DONTWAIT);
+}
+
+/* Sends the order, and opens the child. Returns it, or NULL with *error and the child freed. */
+static struct child *order(struct child *child, struct birth_fds *birth, const struct buffer *body,
+	struct error *error)
+{
+	if (send_order(child, birth, body) != 0) {
+		(void)error_set_errno(error, "cannot order a process of generation %u",
+			child->generation->number);
+		child_abandon(child, birth);
+		return NULL;
+	}
+	close_birth(birth);
+	child_open(child);
+	child_enter(child, CHILD_ORDERED, child_start_timeout(child));
+	return child;
 }
 
 struct child *child_order_worker(
 	struct manager *manager, struct generation *generation, uint32_t slot, struct error *error)
 {
 	struct birth_fds birth;
-	struct child *child = child_new(manager, generation, WIRE_ROLE_WORKER, &birth, error);
+	struct child *child =
+		child_new(generation, WIRE_ROLE_WORKER, &manager->slots[slot].place, &birth, error);
 
 	if (child == NULL)
 		return NULL;
 	child->slot = slot;
-	if (take_seat(child, error) != 0) {
-		child_abandon(child, &birth);
+	return order(child, &birth, &(struct buffer){0}, error);
+}
+
+/* --- managed processes ------------------------------------------------------------------------ */
+
+static struct child *new_managed(struct generation *generation, enum wire_role role,
+	struct managed_instance *instance, struct birth_fds *birth, struct error *error)
+{
+	struct child *child = child_new(generation, role, &instance->place, birth, error);
+
+	if (child == NULL)
 		return NULL;
-	}
-	if (send_order(child, &birth) != 0) {
-		(void)error_set_errno(
-			error, "cannot order a worker of generation %u", generation->number);
+	child->instance = instance;
+	child->stop_timeout = instance->managed->terms.stop_timeout;
+	return child;
+}
+
+struct child *child_order_managed(
+	struct generation *generation, struct managed_instance *instance, struct error *error)
+{
+	const struct buffer *terms = &instance->managed->terms.block;
+	struct buffer body = {0};
+	struct birth_fds birth;
+	struct child *child = new_managed(generation, WIRE_ROLE_MANAGED, instance, &birth, error);
+	char index[16];
+
+	if (child == NULL)
+		return NULL;
+	(void)snprintf(index, sizeof index, "%u", instance->index);
+	CHECK(buffer_add(&body, terms->data, terms->size) == 0);
+	(void)record_add(&body, "process", instance->place.name);
+	(void)record_add(&body, "index", index);
+	child = order(child, &birth, &body, error);
+	buffer_free(&body);
+	return child;
+}
+
+/* A program may well take a write that does not wait for an error; whoever reads is us. */
+static void let_block(const struct birth_fds *birth)
+{
+	(void)fd_set_nonblocking(birth->out, 0);
+	(void)fd_set_nonblocking(birth->err, 0);
+}
+
+struct child *child_exec_command(
+	struct generation *generation, struct managed_instance *instance, struct error *error)
+{
+	struct birth_fds birth;
+	struct child *child = new_managed(generation, WIRE_ROLE_SHEPHERD, instance, &birth, error);
+	pid_t pid;
+
+	if (child == NULL)
+		return NULL;
+	let_block(&birth);
+	pid = command_exec(instance, birth.control, birth.out, birth.err, error);
+	if (pid < 0) {
 		child_abandon(child, &birth);
 		return NULL;
 	}
 	close_birth(&birth);
 	child_open(child);
-	child_enter(child, CHILD_ORDERED, generation->settings.start_timeout);
+	child_learn_pid(child, pid);
+	child_enter(child, CHILD_STARTING, child_start_timeout(child));
 	return child;
 }

@@ -7,13 +7,13 @@
 /* Enters a state, whose event DEADLINE comes after `deadline` ms (0: never). */
 void child_enter(struct child *child, enum child_state state, uint64_t deadline);
 
+/* Milliseconds it has to be ready. */
+uint64_t child_start_timeout(const struct child *child);
+
 /* From now on its end is noticed, and the guardian knows its group. */
 void child_learn_pid(struct child *child, pid_t pid);
 
 /* Takes all messages that have come over its channel. */
 void child_read_messages(struct child *child);
-
-/* Gives its place in the slots table back, if it has one. */
-void child_leave_seat(struct child *child);
 
 #endif

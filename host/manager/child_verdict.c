@@ -48,6 +48,11 @@ static void describe_failed_start(
 	}
 }
 
+pid_t child_shown_pid(const struct child *child)
+{
+	return child->command_pid != 0 ? child->command_pid : child->pid;
+}
+
 void child_verdict(const struct child *child, char *text, size_t size)
 {
 	char label[SINK_LABEL_SIZE];
@@ -58,7 +63,7 @@ void child_verdict(const struct child *child, char *text, size_t size)
 	child_label(child, label);
 	clock_duration(clock_now() - child->started, age, sizeof age);
 	if (child->pid != 0)
-		used = snprintf(text, size, "%s pid %d ", label, (int)child->pid);
+		used = snprintf(text, size, "%s pid %d ", label, (int)child_shown_pid(child));
 	else
 		used = snprintf(text, size, "%s ", label);
 	if (used < 0 || (size_t)used >= size)
@@ -71,12 +76,14 @@ void child_verdict(const struct child *child, char *text, size_t size)
 			child->role == WIRE_ROLE_ZYGOTE ? "it obeys no order" : "no heartbeat",
 			status, age);
 	else if (child->fate == CHILD_FATE_OVERDUE)
-		(void)snprintf(text, size,
-			"was overdue: not done within graceful_timeout; it %s "
-			"after %s",
-			status, age);
+		(void)snprintf(text, size, "was overdue: not done within %s; it %s after %s",
+			child->stop_timeout != 0 ? "stop_timeout" : "graceful_timeout", status,
+			age);
 	else if (child->ready == 0 && child->fate != CHILD_FATE_KILLED)
 		describe_failed_start(child, age, text, size);
+	else if (child->instance != NULL && child->refusal.size != 0)
+		(void)snprintf(text, size, "%s after %s: %.*s", status, age,
+			first_line(&child->refusal), child->refusal.data);
 	else
 		(void)snprintf(text, size, "%s after %s", status, age);
 }

@@ -85,7 +85,9 @@ static bool has_workers(const struct generation *generation)
 	{
 		const struct child *child = LIST_ENTRY(node, struct child, node);
 
-		if (child->generation == generation && child != generation->zygote)
+		/* A command is of no generation's code. */
+		if (child->generation == generation && child != generation->zygote &&
+			child->role != WIRE_ROLE_SHEPHERD)
 			return true;
 	}
 	return false;

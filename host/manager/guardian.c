@@ -85,6 +85,15 @@ static void signal_groups(struct watch *watch, int signal)
 	}
 }
 
+/* It says nothing, and who waits for the end of the manager's output shall not wait for it. */
+static void forget_output(void)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	for (int target = STDIN_FILENO; fd >= 0 && target <= STDERR_FILENO; target++)
+		(void)dup2(fd, target);
+}
+
 _Noreturn static void guardian_main(int pipe)
 {
 	static struct watch watch;
@@ -96,6 +105,7 @@ _Noreturn static void guardian_main(int pipe)
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)setpgid(0, 0);
 	(void)prctl(PR_SET_NAME, "perigee-guard");
+	forget_output();
 	spawn_close_all_but(pipe);
 
 	read_notes(pipe, &watch);

@@ -66,15 +66,16 @@ static void write_url(struct listen_address *address)
 {
 	const struct sockaddr_in *in = (const struct sockaddr_in *)&address->address;
 	const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&address->address;
+	const char *scheme = address->is_secure ? "https" : "http";
 	char host[INET6_ADDRSTRLEN];
 
 	if (address->address.ss_family == AF_INET &&
 		inet_ntop(AF_INET, &in->sin_addr, host, sizeof host) != NULL)
-		(void)snprintf(address->url, sizeof address->url, "http://%s:%u", host,
+		(void)snprintf(address->url, sizeof address->url, "%s://%s:%u", scheme, host,
 			ntohs(in->sin_port));
 	else if (address->address.ss_family == AF_INET6 &&
 		 inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof host) != NULL)
-		(void)snprintf(address->url, sizeof address->url, "http://[%s]:%u", host,
+		(void)snprintf(address->url, sizeof address->url, "%s://[%s]:%u", scheme, host,
 			ntohs(in6->sin6_port));
 	else if (address->address.ss_family == AF_UNIX)
 		(void)snprintf(address->url, sizeof address->url, "unix:%s",
@@ -167,6 +168,59 @@ static int unix_make_room(const struct sockaddr_un *name, struct error *error)
 	return unlink(path) == 0 ? 0 : error_set_errno(error, "cannot remove the stale %s", path);
 }
 
+/* Makes the socket and its file. */
+static int unix_bind(const struct sockaddr_un *name, mode_t mode, struct error *error)
+{
+	int fd;
+
+	if (unix_make_room(name, error) != 0)
+		return -1;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || bind(fd, (const struct sockaddr *)name, sizeof *name) != 0 ||
+		chmod(name->sun_path, mode) != 0) {
+		(void)error_set_errno(error, "cannot listen at unix:%s", name->sun_path);
+		fd_close(&fd);
+	}
+	return fd;
+}
+
+/* As the user whose file it is to be; where he may not write, as ourselves, and given to him. */
+static int unix_bind_as(const struct identity *identity, const struct sockaddr_un *name,
+	mode_t mode, struct error *error)
+{
+	struct identity_stay stay;
+	int fd;
+
+	if (!identity->other)
+		return unix_bind(name, mode, error);
+	if (identity_enter(identity, &stay) != 0)
+		return error_set_errno(error, "cannot listen at unix:%s", name->sun_path);
+	fd = unix_bind(name, mode, error);
+	identity_leave(identity, &stay);
+	if (fd >= 0 || error->code != EACCES)
+		return fd;
+	fd = unix_bind(name, mode, error);
+	if (fd >= 0 && lchown(name->sun_path, identity->uid, identity->gid) != 0) {
+		(void)error_set_errno(error, "cannot give unix:%s to its user", name->sun_path);
+		fd_close(&fd);
+	}
+	return fd;
+}
+
+/* Notes which file it is, to know it again at the end. Returns 0, or -1 with errno. */
+static int unix_listen(const struct listen_set *set, struct listen_address *address, int fd)
+{
+	const char *path = ((const struct sockaddr_un *)&address->address)->sun_path;
+	struct stat status;
+
+	if (listen(fd, (int)set->backlog) != 0 || stat(path, &status) != 0)
+		return -1;
+	memcpy(address->path, path, strlen(path) + 1);
+	address->path_inode = status.st_ino;
+	address->path_device = status.st_dev;
+	return 0;
+}
+
 /* "0666:/path" */
 static int unix_open(const struct listen_set *set, struct listen_address *address, const char *text,
 	struct error *error)
@@ -174,7 +228,6 @@ static int unix_open(const struct listen_set *set, struct listen_address *addres
 	struct sockaddr_un *name = (struct sockaddr_un *)&address->address;
 	char *path;
 	mode_t mode = (mode_t)strtoul(text, &path, 8);
-	struct stat status;
 	int fd;
 
 	if (*path != ':' || path[1] != '/' || strlen(path + 1) >= sizeof name->sun_path)
@@ -185,19 +238,11 @@ static int unix_open(const struct listen_set *set, struct listen_address *addres
 	memcpy(name->sun_path, path + 1, strlen(path + 1) + 1);
 	address->address_size = sizeof *name;
 	write_url(address);
-	if (unix_make_room(name, error) != 0)
-		return -1;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0 || bind(fd, (const struct sockaddr *)name, sizeof *name) != 0 ||
-		chmod(name->sun_path, mode) != 0 || listen(fd, (int)set->backlog) != 0 ||
-		stat(name->sun_path, &status) != 0) {
+	fd = unix_bind_as(set->identity, name, mode, error);
+	if (fd >= 0 && unix_listen(set, address, fd) != 0) {
 		(void)error_set_errno(error, "cannot listen at unix:%s", name->sun_path);
 		fd_close(&fd);
-		return -1;
 	}
-	memcpy(address->path, name->sun_path, strlen(name->sun_path) + 1);
-	address->path_inode = status.st_ino;
-	address->path_device = status.st_dev;
 	return fd;
 }
 
@@ -230,11 +275,13 @@ static int fd_open(struct listen_address *address, const char *text, struct erro
 
 /* --- the set -------------------------------------------------------------------------------- */
 
-static int address_open(struct listen_set *set, const char *text, struct error *error)
+static int address_open(
+	struct listen_set *set, const char *text, bool is_secure, struct error *error)
 {
 	struct listen_address *address = &set->addresses[set->count++];
 
 	(void)snprintf(address->url, sizeof address->url, "%s", text);
+	address->is_secure = is_secure;
 	for (size_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		address->sockets[i] = -1;
 	if (strncmp(text, "tcp:", 4) == 0) {
@@ -260,13 +307,14 @@ static int address_open(struct listen_set *set, const char *text, struct error *
 	return address->sockets[0] >= 0 ? 0 : -1;
 }
 
-int listen_open(
-	struct listen_set *set, const struct manager_settings *settings, struct error *error)
+int listen_open(struct listen_set *set, const struct manager_settings *settings,
+	const struct identity *identity, struct error *error)
 {
-	*set = (struct listen_set){
-		.backlog = settings->backlog, .reuse_port = settings->reuse_port};
+	*set = (struct listen_set){.identity = identity,
+		.backlog = settings->backlog,
+		.reuse_port = settings->reuse_port};
 	for (size_t i = 0; i < settings->bind_count; i++) {
-		if (address_open(set, settings->binds[i], error) != 0) {
+		if (address_open(set, settings->binds[i], settings->is_secure[i], error) != 0) {
 			listen_close(set);
 			return -1;
 		}

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 
 #include "base/error.h"
+#include "manager/identity.h"
 #include "manager/settings.h"
 
 #define LISTEN_URL_SIZE 160 /* bytes of "http://127.0.0.1:8000" or "unix:/path…", with the NUL */
@@ -26,7 +27,8 @@
  * "fd:3". */
 struct listen_address {
 	char url[LISTEN_URL_SIZE];
-	bool per_slot;                   /* one socket per slot, or shared[0] for all */
+	bool is_secure; /* what comes there is TLS; the sockets know nothing of it */
+	bool per_slot;  /* one socket per slot, or shared[0] for all */
 	struct sockaddr_storage address; /* TCP: with the port the kernel chose, if it did */
 	socklen_t address_size;
 	char path[108];   /* unix: what to unlink at the end; "" otherwise */
@@ -38,6 +40,7 @@ struct listen_address {
 struct listen_set {
 	struct listen_address addresses[WIRE_BIND_MAX];
 	size_t count;
+	const struct identity *identity; /* whose unix socket files are */
 	uint32_t backlog;
 	bool reuse_port;
 	uint32_t open; /* slots 0 to open-1 have their sockets */
@@ -45,11 +48,12 @@ struct listen_set {
 };
 
 /*
- * Opens every address of `settings` for its number of workers. Returns 0, or -1 with *error
- * naming the address and, where /proc tells, who has it; nothing stays open then.
+ * Opens every address of `settings` for its number of workers. `identity` lives as long as the set.
+ * Returns 0, or -1 with *error naming the address and, where /proc tells, who has it; nothing stays
+ * open then.
  */
-int listen_open(
-	struct listen_set *set, const struct manager_settings *settings, struct error *error);
+int listen_open(struct listen_set *set, const struct manager_settings *settings,
+	const struct identity *identity, struct error *error);
 
 /* Makes sure that slots 0 to `slots`-1 have sockets. Returns 0, or -1 with *error. */
 int listen_grow(struct listen_set *set, uint32_t slots, struct error *error);

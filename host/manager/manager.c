@@ -1,4 +1,4 @@
-/* The manager's main: signals, messages, the tick, and the end. See manager.h. */
+/* The manager's main: messages, the tick, and the end. See manager.h. */
 #include "manager/manager.h"
 
 #include <errno.h>
@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "manager/main.h"
+#include "manager/reaper.h"
 #include "manager/spawn.h"
 #include "shm/feed.h"
 #include "shm/region.h"
@@ -43,21 +43,27 @@ static void end_if_alone(struct manager *manager)
 		uv_stop(&manager->loop);
 }
 
-static void stop(struct manager *manager)
+void manager_stop(struct manager *manager)
 {
 	manager->phase = MANAGER_STOPPING;
+	notify_stopping(&manager->notify);
 	reload_cancel(&manager->reload);
+	control_on_stopping(manager);
 	manager_reconcile(manager);
+	managed_stop_all(manager);
 	/* Workers that drain for a reload have their heirs taken away one by one, see slot.c. */
 	generation_sweep(manager);
 	end_if_alone(manager);
 }
 
-static void force(struct manager *manager, int exit_status)
+void manager_force(struct manager *manager, int exit_status)
 {
+	if (!manager_stopping(manager))
+		notify_stopping(&manager->notify);
 	manager->phase = MANAGER_FORCED;
 	manager->exit_status = exit_status;
 	reload_cancel(&manager->reload);
+	control_on_stopping(manager);
 	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		slot_forget_failures(&manager->slots[i]);
 	LIST_EACH(node, &manager->children)
@@ -71,7 +77,7 @@ void manager_fail(struct manager *manager, const char *text, size_t size)
 		size != 0 && text[size - 1] == '\n' ? "" : "\n");
 	if (manager->sink.path != NULL)
 		sink_text(&manager->sink, "manager", text, size);
-	force(manager, EXIT_FAILURE);
+	manager_force(manager, EXIT_FAILURE);
 }
 
 /* --- children --------------------------------------------------------------------------------- */
@@ -86,83 +92,6 @@ static struct child *find_child(struct manager *manager, uint64_t number)
 			return child;
 	}
 	return NULL;
-}
-
-static struct child *find_pid(struct manager *manager, pid_t pid)
-{
-	LIST_EACH(node, &manager->children)
-	{
-		struct child *child = LIST_ENTRY(node, struct child, node);
-
-		if (child->pid == pid)
-			return child;
-	}
-	return NULL;
-}
-
-static bool fork_is_pending(struct manager *manager)
-{
-	LIST_EACH(node, &manager->children)
-	{
-		if (LIST_ENTRY(node, struct child, node)->state == CHILD_ORDERED)
-			return true;
-	}
-	return false;
-}
-
-static void replace_guardian(struct manager *manager)
-{
-	struct error error;
-
-	guardian_stop(&manager->guardian);
-	if (guardian_start(&manager->guardian, &error) != 0) {
-		sink_log(&manager->sink, "the guardian is gone: %s", error.text);
-		return;
-	}
-	LIST_EACH(node, &manager->children)
-	{
-		const struct child *child = LIST_ENTRY(node, struct child, node);
-
-		if (child->pid != 0)
-			guardian_add(&manager->guardian, child->pid);
-	}
-}
-
-/*
- * Reaps what has ended: our children, and strangers that the kernel gave us because their parent
- * is gone. One we do not know while a fork is under way may be that fork: its pid is still to come,
- * and every such message brings us here again.
- */
-static void reap(struct manager *manager)
-{
-	for (;;) {
-		siginfo_t status = {0};
-		struct child *child;
-
-		if (waitid(P_ALL, 0, &status, WEXITED | WNOHANG | WNOWAIT) != 0 ||
-			status.si_pid == 0)
-			return;
-		child = find_pid(manager, status.si_pid);
-		if (child != NULL) {
-			child_check_exit(child);
-			continue;
-		}
-		if (status.si_pid != manager->guardian.pid && fork_is_pending(manager))
-			return;
-		(void)waitid(P_PID, (id_t)status.si_pid, &status, WEXITED | WNOHANG);
-		if (status.si_pid == manager->guardian.pid) {
-			manager->guardian.pid = 0;
-			replace_guardian(manager);
-		}
-	}
-}
-
-/* Whether a zygote's word that it forked `pid` can be true. */
-static bool is_our_child(pid_t pid)
-{
-	siginfo_t status = {0};
-
-	return pid > 1 && waitid(P_PID, (id_t)pid, &status, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 /* Sockets of slots that are neither wanted nor in use by anybody are closed, from the top down. */
@@ -201,13 +130,16 @@ static void give_up_if_hopeless(struct manager *manager, const struct child *chi
 
 void manager_on_child_gone(struct manager *manager, struct child *child)
 {
+	control_on_gone(child);
 	if (child->role == WIRE_ROLE_WORKER) {
 		slot_on_gone(&manager->slots[child->slot], child);
 		give_up_if_hopeless(manager, child);
 	}
 	reload_on_gone(&manager->reload, child);
 	if (child->role == WIRE_ROLE_WORKER)
-		slot_reconcile(&manager->slots[child->slot]);
+		manager_reconcile(manager); /* others may have waited for their turn */
+	if (child->instance != NULL)
+		managed_on_gone(child);
 	release_sockets(manager);
 	generation_sweep(manager);
 	end_if_alone(manager);
@@ -232,13 +164,19 @@ void manager_on_child_ready(struct manager *manager, struct child *child)
 		reload_on_plan(&manager->reload, child->generation);
 		return;
 	}
+	if (child->instance != NULL) {
+		managed_on_ready(child);
+		return;
+	}
 	slot_on_ready(&manager->slots[child->slot], child);
 	if (manager->phase == MANAGER_STARTING && child->state == CHILD_READY) {
 		manager->phase = MANAGER_SERVING;
 		manager->served = true;
 		say_hello(manager);
+		daemon_serves(&manager->daemon);
 	}
 	reload_on_worker_ready(&manager->reload, child);
+	manager_reconcile(manager);
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
@@ -276,16 +214,16 @@ static void on_zygote_message(
 			&manager->sink, zygote->err.label, manager->body.data, manager->body.size);
 		break;
 	case WIRE_FORKED:
-		if (child != NULL && is_our_child(message->pid))
+		if (child != NULL && reaper_is_ours(message->pid))
 			child_on_forked(child, message->pid);
 		else if (child != NULL)
 			child_on_fork_failed(child, ECHILD);
-		reap(manager);
+		reaper_run(manager);
 		break;
 	case WIRE_FORK_FAILED:
 		if (child != NULL)
 			child_on_fork_failed(child, message->number);
-		reap(manager);
+		reaper_run(manager);
 		break;
 	default:
 		break;
@@ -303,10 +241,12 @@ static void on_worker_message(
 		child_on_refused(worker, manager->body.data, manager->body.size);
 		break;
 	case WIRE_LEAVING:
-		slot_on_leaving(&manager->slots[worker->slot], worker);
+		if (worker->role == WIRE_ROLE_WORKER)
+			slot_on_leaving(&manager->slots[worker->slot], worker);
 		break;
 	case WIRE_HEIR_LOST:
-		slot_find_heir(manager, worker);
+		if (worker->role == WIRE_ROLE_WORKER)
+			slot_find_heir(manager, worker);
 		break;
 	default:
 		break;
@@ -319,7 +259,10 @@ void manager_on_message(struct manager *manager, struct child *child,
 	/* No child has a descriptor to give. */
 	for (size_t i = 0; i < count; i++)
 		(void)close(fds[i]);
-	if (child->role == WIRE_ROLE_ZYGOTE)
+	if (message->type == WIRE_REQUEST)
+		control_on_request(child, message->number,
+			(struct slice){manager->body.data, manager->body.size});
+	else if (child->role == WIRE_ROLE_ZYGOTE)
 		on_zygote_message(manager, child, message);
 	else
 		on_worker_message(manager, child, message);
@@ -327,25 +270,23 @@ void manager_on_message(struct manager *manager, struct child *child,
 
 /* --- scaling ---------------------------------------------------------------------------------- */
 
-void manager_scale(struct manager *manager, uint32_t workers)
+int manager_scale(struct manager *manager, uint32_t workers, struct error *error)
 {
-	struct error error;
-
-	if (workers < 1 || workers > MANAGER_WORKERS_MAX) {
-		sink_log(&manager->sink, "there can be 1 to %d workers, not %u",
+	if (workers < 1 || workers > MANAGER_WORKERS_MAX)
+		return error_set(error, EINVAL, "there can be 1 to %d workers, not %u",
 			MANAGER_WORKERS_MAX, workers);
-		return;
-	}
-	if (listen_grow(&manager->listen, workers, &error) != 0) {
-		sink_log(&manager->sink, "cannot have %u workers: %s", workers, error.text);
-		return;
-	}
+	if (listen_grow(&manager->listen, workers, error) != 0)
+		return -1;
 	if (workers < manager->listen.live)
 		listen_set_live(&manager->listen, workers);
 	if (manager->workers != 0 && manager->workers != workers)
 		sink_log(&manager->sink, "scale: from %u to %u workers", manager->workers, workers);
-	manager->workers = workers;
+	if (manager->workers != workers) {
+		manager->workers = workers;
+		control_on_scaled(manager);
+	}
 	manager_reconcile(manager);
+	return 0;
 }
 
 /* --- heartbeats ------------------------------------------------------------------------------- */
@@ -364,6 +305,25 @@ static void check_heartbeat(struct manager *manager, struct child *child, uint64
 		child_on_stuck(child);
 }
 
+/* For whoever watches us: our loop runs, as this is called in it, and a worker serves, or drains.
+ */
+static bool application_lives(void *context)
+{
+	struct manager *manager = context;
+	const uint64_t now = clock_now();
+
+	LIST_EACH(node, &manager->children)
+	{
+		const struct child *child = LIST_ENTRY(node, struct child, node);
+
+		if (child->role == WIRE_ROLE_WORKER && child->beats != NULL &&
+			(child->state == CHILD_READY || child->state == CHILD_DRAINING) &&
+			now - shm_seat_last_beat(child->beats) <= manager->notify.watchdog)
+			return true;
+	}
+	return manager_stopping(manager);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
 	struct manager *manager = timer->data;
@@ -375,73 +335,7 @@ static void on_tick(uv_timer_t *timer)
 	manager->last_tick = now;
 	LIST_EACH(node, &manager->children)
 	check_heartbeat(manager, LIST_ENTRY(node, struct child, node), now);
-}
-
-/* --- signals ---------------------------------------------------------------------------------- */
-
-static const int signal_numbers[MANAGER_SIGNAL_COUNT] = {
-	[MANAGER_SIGNAL_TERM] = SIGTERM,
-	[MANAGER_SIGNAL_INT] = SIGINT,
-	[MANAGER_SIGNAL_HUP] = SIGHUP,
-	[MANAGER_SIGNAL_TTIN] = SIGTTIN,
-	[MANAGER_SIGNAL_TTOU] = SIGTTOU,
-	[MANAGER_SIGNAL_USR1] = SIGUSR1,
-	[MANAGER_SIGNAL_CHLD] = SIGCHLD,
-};
-
-static void on_stop_signal(struct manager *manager, int number)
-{
-	const char *name = number == SIGINT ? "SIGINT" : "SIGTERM";
-
-	if (manager->phase == MANAGER_FORCED)
-		return;
-	if (manager->phase == MANAGER_STOPPING) {
-		sink_log(&manager->sink, "%s again: everything is killed", name);
-		force(manager, 128 + number);
-		return;
-	}
-	sink_log(&manager->sink, "%s: stopping; once more to force it", name);
-	stop(manager);
-}
-
-static void reopen_log(struct manager *manager)
-{
-	struct error error;
-
-	if (sink_reopen(&manager->sink, &error) != 0)
-		sink_log(&manager->sink, "SIGUSR1: %s", error.text);
-	else
-		sink_log(&manager->sink, "SIGUSR1: the log is open anew");
-}
-
-/* libuv's handlers have queued the signal; here, in the loop, it is decided on. */
-static void on_signal(uv_signal_t *handle, int number)
-{
-	struct manager *manager = handle->data;
-
-	switch (number) {
-	case SIGTERM:
-	case SIGINT:
-		on_stop_signal(manager, number);
-		break;
-	case SIGHUP:
-		reload_request(&manager->reload, "SIGHUP");
-		break;
-	case SIGTTIN:
-	case SIGTTOU:
-		if (manager->phase == MANAGER_SERVING)
-			manager_scale(
-				manager, manager->workers + (number == SIGTTIN ? 1 : (uint32_t)-1));
-		break;
-	case SIGUSR1:
-		reopen_log(manager);
-		break;
-	case SIGCHLD:
-		reap(manager);
-		break;
-	default:
-		UNREACHABLE("only the signals in the table are watched");
-	}
+	notify_flush(&manager->notify);
 }
 
 /* --- the beginning ---------------------------------------------------------------------------- */
@@ -451,6 +345,29 @@ static int read_settings(struct manager *manager, int fd, struct error *error)
 	manager->settings_fd = fd;
 	(void)fd_set_cloexec(fd, 1);
 	return record_load(&manager->given, fd, error);
+}
+
+/* A setting that counts before there is a plan: what flags and environment gave; or NULL. */
+static const char *early_setting(const struct manager *manager, const char *key)
+{
+	return record_find((struct slice){manager->given.data, manager->given.size}, key);
+}
+
+static int find_identity(struct manager *manager, struct error *error)
+{
+	return identity_find(&manager->identity, early_setting(manager, "user"),
+		early_setting(manager, "group"), error);
+}
+
+/* Becomes the process that stays, and says which that is. */
+static int settle(struct manager *manager, struct error *error)
+{
+	const char *daemon = early_setting(manager, "daemon");
+	const char *pid_file = early_setting(manager, "pid_file");
+
+	if (daemon != NULL && daemon[0] == '1' && daemon_start(&manager->daemon, error) != 0)
+		return -1;
+	return pid_file == NULL ? 0 : pid_file_take(&manager->pid_file, pid_file, error);
 }
 
 static int make_memory(struct manager *manager, struct error *error)
@@ -479,28 +396,24 @@ static int make_memory(struct manager *manager, struct error *error)
 
 static void open_handles(struct manager *manager)
 {
-	for (size_t i = 0; i < MANAGER_SIGNAL_COUNT; i++) {
-		(void)uv_signal_init(&manager->loop, &manager->signals[i]);
-		manager->signals[i].data = manager;
-		(void)uv_signal_start(&manager->signals[i], on_signal, signal_numbers[i]);
-	}
+	signals_open(&manager->signals, manager);
 	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		slot_init(&manager->slots[i], manager, i);
+	place_init(&manager->main, manager, "main", false, "main");
 	reload_init(&manager->reload, manager);
+	control_init(&manager->control);
 	(void)uv_timer_init(&manager->loop, &manager->tick);
 	manager->tick.data = manager;
 	(void)uv_timer_start(&manager->tick, on_tick, TICK, TICK);
 }
 
-/* Each connection of a worker takes a descriptor, so the soft limit is of no use to us. */
-static void raise_fd_limit(void)
+/* Who typed the command does not want it any more. */
+static void on_launcher_lost(void *context)
 {
-	struct rlimit limit;
+	struct manager *manager = context;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	sink_log(&manager->sink, "the command was ended before the application served: stopping");
+	manager_stop(manager);
 }
 
 static int set_up(struct manager *manager, int settings, struct error *error)
@@ -508,19 +421,25 @@ static int set_up(struct manager *manager, int settings, struct error *error)
 	manager->started = manager->last_tick = manager->forgiven = clock_now();
 	list_init(&manager->children);
 	list_init(&manager->generations);
+	list_init(&manager->managed);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)prctl(PR_SET_NAME, "perigee");
-	raise_fd_limit();
+	fd_raise_limit();
+	if (spawn_find_program(error) != 0 || read_settings(manager, settings, error) != 0 ||
+		find_identity(manager, error) != 0 || settle(manager, error) != 0 ||
+		notify_open(&manager->notify, error) != 0 || make_memory(manager, error) != 0)
+		return -1;
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
 		return error_set_errno(error, "cannot become the parent of orphans");
-	if (spawn_find_program(error) != 0 || read_settings(manager, settings, error) != 0 ||
-		make_memory(manager, error) != 0 || guardian_start(&manager->guardian, error) != 0)
+	if (guardian_start(&manager->guardian, error) != 0)
 		return -1;
 	if (uv_loop_init(&manager->loop) != 0)
 		return error_set(error, ENOMEM, "cannot make the event loop");
 	open_handles(manager);
+	notify_watch(&manager->notify, &manager->loop, application_lives, manager);
+	daemon_watch(&manager->daemon, &manager->loop, on_launcher_lost, manager);
 	manager->oom_seen = child_oom_count();
-	return sink_open(&manager->sink, &manager->loop, "", error);
+	return sink_open(&manager->sink, &manager->loop, &manager->identity, error);
 }
 
 static void close_handle(uv_handle_t *handle, void *context)
@@ -539,18 +458,25 @@ static void tear_down(struct manager *manager)
 	uv_walk(&manager->loop, close_handle, NULL);
 	(void)uv_run(&manager->loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&manager->loop);
+	notify_flush(&manager->notify);
 	buffer_free(&manager->body);
 	buffer_free(&manager->given);
 	guardian_stop(&manager->guardian);
+	reaper_kill_all();
+	pid_file_release(&manager->pid_file);
+	daemon_ends(&manager->daemon, manager->exit_status != 0);
 }
 
 int manager_main(int settings)
 {
-	static struct manager manager; /* one per process, and too large for a stack */
+	static struct manager manager = {
+		.daemon.launcher = -1, .pid_file.fd = -1, .notify.socket = -1}; /* large */
 	struct error error;
 
 	if (set_up(&manager, settings, &error) != 0) {
 		(void)fprintf(stderr, "perigee: %s\n", error.text);
+		daemon_ends(&manager.daemon, true);
+		pid_file_release(&manager.pid_file);
 		return EXIT_FAILURE;
 	}
 	reload_request(&manager.reload, NULL);
@@ -561,5 +487,17 @@ int manager_main(int settings)
 
 int manager_exec(int settings, struct error *error)
 {
-	return spawn_exec_manager(settings, error);
+	struct buffer given = {0};
+	const char *single;
+	enum wire_role role = WIRE_ROLE_MANAGER;
+
+	if (record_load(&given, settings, error) != 0)
+		return -1;
+	single = record_find((struct slice){given.data, given.size}, "single_process");
+	if (single != NULL && single[0] == '1')
+		role = WIRE_ROLE_SINGLE;
+	else
+		signals_hold();
+	buffer_free(&given);
+	return spawn_exec_role(role, settings, error);
 }

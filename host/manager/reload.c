@@ -1,6 +1,7 @@
 /* Loading code, by generations. Owned by the manager. */
 #include "manager/reload.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -21,22 +22,37 @@ void reload_init(struct reload *reload, struct manager *manager)
 	reload->retry.data = reload;
 }
 
+/* Every slot is served, and nothing is being loaded: whoever started us may know. */
+static void tell_ready(struct reload *reload)
+{
+	struct manager *manager = reload->manager;
+
+	if (reload->phase != RELOAD_NONE || !manager->current->announced)
+		return;
+	notify_ready(&manager->notify);
+}
+
 static void begin(struct reload *reload)
 {
 	struct manager *manager = reload->manager;
 	struct error error;
 
 	reload->again = false;
+	reload->attempt++;
 	reload->started = clock_now();
 	reload->candidate = generation_start(manager, &error);
 	if (reload->candidate != NULL) {
 		reload->phase = RELOAD_LOADING;
+		notify_reloading(&manager->notify);
+		notify_status(&manager->notify, "loading generation %u", reload->candidate->number);
 		return;
 	}
-	if (manager->current == NULL)
+	if (manager->current == NULL) {
 		manager_fail(manager, error.text, strlen(error.text));
-	else
-		sink_log(&manager->sink, "reload failed: %s", error.text);
+		return;
+	}
+	sink_log(&manager->sink, "reload failed: %s", error.text);
+	control_on_load_failed(manager, error.text, strlen(error.text));
 }
 
 void reload_request(struct reload *reload, const char *why)
@@ -94,6 +110,8 @@ static void fail(struct reload *reload, const struct child *culprit)
 	struct manager *manager = reload->manager;
 	struct generation *candidate = reload->candidate;
 	char verdict[2 * ERROR_TEXT_MAX];
+	const char *text;
+	size_t size;
 
 	child_verdict(culprit, verdict, sizeof verdict);
 	if (manager->current == NULL) {
@@ -105,15 +123,33 @@ static void fail(struct reload *reload, const struct child *culprit)
 	}
 	sink_log(&manager->sink,
 		"reload failed, generation %u goes on serving:", manager->current->number);
-	if (culprit->refusal.size != 0)
-		sink_text(&manager->sink, "manager", culprit->refusal.data, culprit->refusal.size);
-	else
-		sink_text(&manager->sink, "manager", verdict, strlen(verdict));
+	text = culprit->refusal.size != 0 ? culprit->refusal.data : verdict;
+	size = culprit->refusal.size != 0 ? culprit->refusal.size : strlen(verdict);
+	sink_text(&manager->sink, "manager", text, size);
+	notify_status(&manager->notify, "reload failed, generation %u goes on serving: %.*s",
+		manager->current->number, (int)size, text);
+	control_on_load_failed(manager, text, size);
 	kill_generation(candidate);
 	end(reload);
+	tell_ready(reload);
 	if (manager->current->zygote == NULL && !reload->again && !manager_stopping(manager))
 		(void)uv_timer_start(&reload->retry, on_retry, reload->retry_delay, 0);
 	manager_reconcile(manager);
+}
+
+/* A zygote is gone: nobody will fork what it was ordered to. */
+static void lose_orders(struct manager *manager, const struct generation *generation)
+{
+	LIST_EACH(node, &manager->children)
+	{
+		struct child *child = LIST_ENTRY(node, struct child, node);
+
+		if (child->generation != generation || child->state != CHILD_ORDERED)
+			continue;
+		if (generation != manager->current) /* its own end is no news then */
+			child_kill(child, CHILD_FATE_KILLED);
+		child_on_fork_failed(child, 0);
+	}
 }
 
 /* The zygote that forks for us has died: what it loaded cannot be forked again, so load anew. */
@@ -122,13 +158,6 @@ static void lose_zygote(struct reload *reload)
 	struct manager *manager = reload->manager;
 	uint64_t delay = reload->retry_delay;
 
-	LIST_EACH(node, &manager->children)
-	{
-		struct child *child = LIST_ENTRY(node, struct child, node);
-
-		if (child->generation == manager->current && child->state == CHILD_ORDERED)
-			child_on_fork_failed(child, 0);
-	}
 	reload->retry_delay = delay * 2 > RETRY_DELAY_MAX ? RETRY_DELAY_MAX : delay * 2;
 	if (reload->phase == RELOAD_NONE && !manager_stopping(manager))
 		(void)uv_timer_start(&reload->retry, on_retry, delay, 0);
@@ -141,7 +170,8 @@ static void open_sockets(struct reload *reload)
 	struct manager *manager = reload->manager;
 	struct error error;
 
-	if (listen_open(&manager->listen, &reload->candidate->settings, &error) != 0) {
+	if (listen_open(&manager->listen, &reload->candidate->settings, &manager->identity,
+		    &error) != 0) {
 		manager_fail(manager, error.text, strlen(error.text));
 		return;
 	}
@@ -164,9 +194,11 @@ static void redirect_log(struct manager *manager, const struct manager_settings 
 	const char *now = manager->sink.path != NULL ? manager->sink.path : "";
 	struct error error;
 
-	if (strcmp(now, settings->log_file) == 0)
-		return;
-	if (sink_redirect(&manager->sink, settings->log_file, &error) == 0)
+	if (manager->daemon.on && settings->log_file[0] == '\0')
+		(void)error_set(&error, EINVAL,
+			"a daemon has no stderr: set log_file (/dev/null for no log)");
+	else if (strcmp(now, settings->log_file) == 0 ||
+		 sink_redirect(&manager->sink, settings->log_file, &error) == 0)
 		return;
 	if (manager->phase == MANAGER_STARTING)
 		manager_fail(manager, error.text, strlen(error.text));
@@ -180,8 +212,10 @@ static void commit(struct reload *reload)
 	struct manager *manager = reload->manager;
 	const struct generation *old = manager->current;
 	struct generation *next = reload->candidate;
+	struct error error;
 
 	manager->current = next;
+	control_on_load_committed(manager);
 	reload->retry_delay = RETRY_DELAY_MIN;
 	(void)uv_timer_stop(&reload->retry);
 	redirect_log(manager, &next->settings);
@@ -189,10 +223,13 @@ static void commit(struct reload *reload)
 		slot_forget_failures(&manager->slots[i]);
 	if (old != NULL && !same_binds(&old->settings, &next->settings))
 		sink_log(&manager->sink, "bind or reuse_port has changed: that takes a restart");
-	if (old == NULL || old->settings.workers != next->settings.workers)
-		manager_scale(manager, next->settings.workers);
+	if ((old == NULL || old->settings.workers != next->settings.workers) &&
+		manager_scale(manager, next->settings.workers, &error) != 0)
+		sink_log(&manager->sink, "cannot have %u workers: %s", next->settings.workers,
+			error.text);
 	end(reload);
 	manager_reconcile(manager);
+	managed_on_committed(manager);
 	generation_sweep(manager);
 }
 
@@ -227,9 +264,13 @@ static void announce(struct reload *reload)
 		return;
 	current->announced = true;
 	(void)child_send(current->zygote, WIRE_ALL_READY, 0, NULL, 0);
+	control_on_all_serve(manager);
 	clock_duration(clock_now() - reload->started, age, sizeof age);
 	sink_log(&manager->sink, "generation %u serves on %u worker%s after %s", current->number,
 		manager->workers, manager->workers == 1 ? "" : "s", age);
+	notify_status(&manager->notify, "generation %u serves on %u worker%s", current->number,
+		manager->workers, manager->workers == 1 ? "" : "s");
+	tell_ready(reload);
 }
 
 void reload_on_worker_ready(struct reload *reload, struct child *child)
@@ -245,6 +286,8 @@ void reload_on_gone(struct reload *reload, struct child *child)
 
 	if (child == child->generation->zygote)
 		child->generation->zygote = NULL;
+	if (child->role == WIRE_ROLE_ZYGOTE)
+		lose_orders(manager, child->generation);
 	if (manager_stopping(manager))
 		return;
 	if (child->generation == reload->candidate && child->fate != CHILD_FATE_KILLED &&

@@ -29,6 +29,7 @@ struct reload {
 	enum reload_phase phase;
 	struct generation *candidate; /* NULL in RELOAD_NONE */
 	bool again;                   /* asked for meanwhile: once more after this one */
+	uint32_t attempt;             /* number of the load under way, or of the last one */
 	uint64_t started;             /* clock_now() */
 	uv_timer_t retry;             /* when the zygote in use died: the time to load anew */
 	uint64_t retry_delay;         /* ms */

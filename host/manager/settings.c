@@ -2,6 +2,7 @@
 #include "manager/settings.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "wire/record.h"
@@ -31,6 +32,11 @@ static int read_binds(struct manager_settings *settings, struct slice plan, stru
 	size_t offset = 0;
 
 	while (record_next(plan, &offset, &key, &value)) {
+		unsigned long position =
+			strcmp(key, "tls_bind") == 0 ? strtoul(value, NULL, 10) : 0;
+
+		if (position >= 1 && position <= WIRE_BIND_MAX)
+			settings->is_secure[position - 1] = true;
 		if (strcmp(key, "bind") != 0)
 			continue;
 		if (settings->bind_count == WIRE_BIND_MAX)
@@ -68,14 +74,17 @@ static int read_counts(struct manager_settings *settings, struct slice plan, str
 	uint64_t workers;
 	uint64_t backlog;
 	uint64_t reuse_port;
+	uint64_t keep;
 
 	if (read_number(plan, "workers", 1, MANAGER_WORKERS_MAX, &workers, error) != 0 ||
 		read_number(plan, "backlog", 1, INT32_MAX, &backlog, error) != 0 ||
-		read_number(plan, "reuse_port", 0, 1, &reuse_port, error) != 0)
+		read_number(plan, "reuse_port", 0, 1, &reuse_port, error) != 0 ||
+		read_number(plan, "restart_keep", 0, 100, &keep, error) != 0)
 		return -1;
 	settings->workers = (uint32_t)workers;
 	settings->backlog = (uint32_t)backlog;
 	settings->reuse_port = reuse_port != 0;
+	settings->restart_keep = (uint32_t)keep;
 	return 0;
 }
 

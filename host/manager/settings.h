@@ -26,10 +26,12 @@ struct manager_settings {
 	const char *config;               /* path of the config script, "" when there is none */
 	const char *log_file;             /* "" for stderr */
 	const char *binds[WIRE_BIND_MAX]; /* normal form, see listen.h */
+	bool is_secure[WIRE_BIND_MAX];    /* what comes to that address is TLS */
 	size_t bind_count;
 	uint32_t workers;           /* 1 to MANAGER_WORKERS_MAX */
 	uint32_t backlog;           /* connections the kernel may queue per listening socket */
 	bool reuse_port;            /* one TCP socket per slot instead of one for all */
+	uint32_t restart_keep;      /* percent of the workers that are left alone meanwhile */
 	bool startup_first;         /* a successor is ready before the old worker is drained */
 	uint64_t graceful_timeout;  /* ms from the drain order to SIGKILL */
 	uint64_t worker_timeout;    /* ms without a heartbeat until a worker is stuck; 0: never */

@@ -1,10 +1,11 @@
 /*
  * The shepherd's life: start the command, pass signals on, tell its end, leave nothing behind.
  *
- * It is exec'd by a worker, in a session of its own, so what ends the worker's group does not reach
- * it. Its socket ends with the worker, however that dies, because the worker holds the only other
- * end. As a subreaper it is the parent of every orphan in the tree, those that left the group or
- * the session too, and so can find and kill them all. It has one thread and keeps nothing.
+ * It is exec'd by a worker or the manager, in a session of its own, so what ends the worker's group
+ * does not reach it. Its socket ends with who started it, however that dies, because nobody else
+ * holds the other end. As a subreaper it is the parent of every orphan in the tree, those that left
+ * the group or the session too, and so can find and kill them all. It has one thread and keeps
+ * nothing.
  */
 #include "manager/shepherd.h"
 
@@ -24,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/confine.h"
 #include "base/fd.h"
 #include "manager/spawn.h"
 #include "wire/role.h"
@@ -121,60 +123,97 @@ static void kill_tree(struct shepherd *shepherd)
 
 /* ---- The command --------------------------------------------------------------------------- */
 
-/* Between fork and exec. A failure's errno goes to `report`. */
-_Noreturn static void become_command(char **argv, pid_t parent, int report)
+/* What the command is confined to: the words before "--". Returns 0, or -1 with *error. */
+static int confine(char **options, struct error *error)
 {
-	int code;
+	static const struct {
+		const char *prefix;
+		int (*apply)(const char *value, struct error *error);
+	} kinds[] = {
+		{"--limit=", confine_limit},
+		{"--env=", confine_variable},
+		{"--cwd=", confine_directory},
+		{"--user=", confine_user},
+	};
+	size_t kind = 0;
+
+	for (; strcmp(*options, "--") != 0; options++) {
+		while (kind < sizeof kinds / sizeof kinds[0] &&
+			strncmp(*options, kinds[kind].prefix, strlen(kinds[kind].prefix)) != 0)
+			kind++;
+		if (kind == sizeof kinds / sizeof kinds[0])
+			return error_set(error, EINVAL, "%s is out of its order", *options);
+		if (kinds[kind].apply(*options + strlen(kinds[kind].prefix), error) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Between fork and exec; this process has one thread. A failure goes to `report`. */
+_Noreturn static void become_command(char **options, char **argv, pid_t parent, int report)
+{
+	struct error error = {0};
 
 	(void)setpgid(0, 0);
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	spawn_reset_signals();
-	if (getppid() == parent)
-		(void)execvp(argv[0], argv);
-	code = errno;
-	(void)!write(report, &code, sizeof code);
+	if (confine(options, &error) == 0) {
+		/* Here, as a change of user takes it away. */
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() == parent)
+			(void)execvp(argv[0], argv);
+		error.code = errno;
+		(void)snprintf(error.text, sizeof error.text, "%s", strerror(error.code));
+	}
+	(void)!write(report, &error, sizeof error);
 	_exit(127);
 }
 
-static void say_failed(int code)
+static void say_failed(const struct error *error)
 {
-	char line[256];
-	const char *name = strerrorname_np(code);
+	char line[ERROR_TEXT_MAX + 32];
+	const char *name = strerrorname_np(error->code);
 
-	(void)snprintf(line, sizeof line, "failed %s %s\n", name == NULL ? "EINVAL" : name,
-		strerror(code));
+	(void)snprintf(
+		line, sizeof line, "failed %s %s\n", name == NULL ? "EINVAL" : name, error->text);
 	say(line);
 }
 
+static int fail_start(const char *what)
+{
+	struct error error;
+
+	(void)error_set_errno(&error, "%s", what);
+	say_failed(&error);
+	return -1;
+}
+
 /* Returns 0, or -1 after saying why. */
-static int start(struct shepherd *shepherd, char **argv)
+static int start(struct shepherd *shepherd, char **options, char **argv)
 {
 	const pid_t parent = getpid();
+	struct error error;
 	char line[32];
 	int report[2];
-	int code = 0;
+	int code;
 	ssize_t received;
 
-	if (pipe2(report, O_CLOEXEC) != 0) {
-		say_failed(errno);
-		return -1;
-	}
+	if (pipe2(report, O_CLOEXEC) != 0)
+		return fail_start("cannot make a pipe");
 	shepherd->command = spawn_fork();
 	if (shepherd->command == 0)
-		become_command(argv, parent, report[1]);
+		become_command(options, argv, parent, report[1]);
 	code = errno;
 	fd_close(&report[1]);
-	if (shepherd->command < 0) {
-		say_failed(code);
-		return -1;
-	}
+	errno = code;
+	if (shepherd->command < 0)
+		return fail_start("cannot fork");
 	(void)setpgid(shepherd->command, shepherd->command);
 	do
-		received = read(report[0], &code, sizeof code);
+		received = read(report[0], &error, sizeof error);
 	while (received < 0 && errno == EINTR);
 	fd_close(&report[0]);
-	if (received == sizeof code) {
-		say_failed(code);
+	if (received == sizeof error) {
+		say_failed(&error);
 		return -1;
 	}
 	(void)snprintf(line, sizeof line, "started %d\n", (int)shepherd->command);
@@ -242,9 +281,12 @@ static int let_go(void)
 int shepherd_main(int argc, char **argv)
 {
 	struct shepherd shepherd = {.signals = -1};
+	int divide = 2; /* where "--" is */
 	sigset_t child;
 
-	if (argc < 3 || fd_set_cloexec(WIRE_FD_SHEPHERD, 1) != 0)
+	while (divide < argc && strcmp(argv[divide], "--") != 0)
+		divide++;
+	if (divide + 1 >= argc || fd_set_cloexec(WIRE_FD_SHEPHERD, 1) != 0)
 		return EXIT_FAILURE;
 	spawn_reset_signals();
 	(void)sigemptyset(&child);
@@ -253,7 +295,8 @@ int shepherd_main(int argc, char **argv)
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 	(void)prctl(PR_SET_NAME, "perigee-child");
 	shepherd.signals = signalfd(-1, &child, SFD_CLOEXEC);
-	if (shepherd.signals < 0 || start(&shepherd, argv + 2) != 0 || let_go() != 0) {
+	if (shepherd.signals < 0 || start(&shepherd, argv + 2, argv + divide + 1) != 0 ||
+		let_go() != 0) {
 		kill_tree(&shepherd);
 		_exit(EXIT_FAILURE);
 	}

@@ -30,7 +30,7 @@ static int open_stderr(void)
 	return fd;
 }
 
-static int open_target(const char *path, struct error *error)
+static int open_target(const struct identity *identity, const char *path, struct error *error)
 {
 	int fd;
 
@@ -38,7 +38,8 @@ static int open_target(const char *path, struct error *error)
 		fd = open_stderr();
 		return fd >= 0 ? fd : error_set_errno(error, "cannot write to stderr");
 	}
-	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0644);
+	fd = identity_open(identity, path,
+		O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0644);
 	return fd >= 0 ? fd : error_set_errno(error, "cannot open the log file %s", path);
 }
 
@@ -138,14 +139,12 @@ static void write_line(struct sink *sink, const char *label, const char *text, s
 	flush(sink);
 }
 
-int sink_open(struct sink *sink, uv_loop_t *loop, const char *path, struct error *error)
+int sink_open(
+	struct sink *sink, uv_loop_t *loop, const struct identity *identity, struct error *error)
 {
-	*sink = (struct sink){.loop = loop, .fd = -1};
-	sink->fd = open_target(path, error);
-	if (sink->fd < 0)
-		return -1;
-	sink->path = path[0] == '\0' ? NULL : strdup(path);
-	return 0;
+	*sink = (struct sink){.loop = loop, .identity = identity, .fd = -1};
+	sink->fd = open_target(identity, "", error);
+	return sink->fd >= 0 ? 0 : -1;
 }
 
 static void free_handle(uv_handle_t *handle)
@@ -164,7 +163,7 @@ static void retire_writable(struct sink *sink)
 
 int sink_redirect(struct sink *sink, const char *path, struct error *error)
 {
-	int fd = open_target(path, error);
+	int fd = open_target(sink->identity, path, error);
 
 	if (fd < 0)
 		return -1;

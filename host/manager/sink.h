@@ -16,6 +16,7 @@
 
 #include "base/buffer.h"
 #include "base/error.h"
+#include "manager/identity.h"
 
 #define SINK_LINE_LIMIT    (64 * 1024)   /* bytes of one line; a longer one is cut into several */
 #define SINK_PENDING_LIMIT (1024 * 1024) /* bytes kept for a reader that is behind */
@@ -23,6 +24,7 @@
 
 struct sink {
 	uv_loop_t *loop;
+	const struct identity *identity; /* whose the log file is */
 	uv_poll_t *writable;   /* malloc'ed; active while `pending` waits for the reader; or NULL */
 	int fd;                /* where lines go: a descriptor of our own, not shared with others */
 	char *path;            /* of the log file, or NULL for stderr */
@@ -41,10 +43,12 @@ struct sink_source {
 	void *owner;
 };
 
-/* Opens the log: stderr when `path` is "". Returns 0, or -1 with *error. */
-int sink_open(struct sink *sink, uv_loop_t *loop, const char *path, struct error *error);
+/* Opens the log, on stderr. `identity` lives as long as it. Returns 0, or -1 with *error. */
+int sink_open(
+	struct sink *sink, uv_loop_t *loop, const struct identity *identity, struct error *error);
 
-/* Changes to another file; the old one goes on when that fails. Returns 0, or -1 with *error. */
+/* Changes to another file, stderr when `path` is ""; the old one goes on when that fails. Returns
+ * 0, or -1 with *error. */
 int sink_redirect(struct sink *sink, const char *path, struct error *error);
 
 /* Opens the log file's path anew (it was rotated away); for stderr nothing happens. */

@@ -13,8 +13,9 @@
 void slot_init(struct slot *slot, struct manager *manager, uint32_t index)
 {
 	*slot = (struct slot){.manager = manager, .index = index};
-	(void)uv_timer_init(&manager->loop, &slot->restart);
-	slot->restart.data = slot;
+	(void)uv_timer_init(&manager->loop, &slot->delayed);
+	slot->delayed.data = slot;
+	place_init(&slot->place, manager, "worker", true, "worker-%u", index);
 }
 
 static bool wanted(const struct slot *slot)
@@ -74,10 +75,11 @@ static void drain(struct slot *slot, struct child *child)
 		how = WIRE_DRAIN_SHUTDOWN;
 	else if (slot->index >= manager->workers)
 		how = WIRE_DRAIN_RETIRED;
+	control_before_drain(child);
 	child_drain(child, how, connect_heir(manager, child));
 }
 
-static void on_restart(uv_timer_t *timer)
+static void on_delayed(uv_timer_t *timer)
 {
 	struct slot *slot = timer->data;
 
@@ -96,7 +98,16 @@ static void wait_before_start(struct slot *slot)
 	if (delay == 0)
 		return;
 	slot->waiting = true;
-	(void)uv_timer_start(&slot->restart, on_restart, delay, 0);
+	(void)uv_timer_start(&slot->delayed, on_delayed, delay, 0);
+}
+
+/* Whether the worker that serves is being replaced is to be read in its state. */
+static void show_succession(struct slot *slot)
+{
+	if (slot->serving == NULL || slot->serving->has_successor == (slot->next != NULL))
+		return;
+	slot->serving->has_successor = slot->next != NULL;
+	place_show(slot->serving);
 }
 
 static void start(struct slot *slot, struct generation *generation)
@@ -104,6 +115,7 @@ static void start(struct slot *slot, struct generation *generation)
 	struct error error;
 
 	slot->next = child_order_worker(slot->manager, generation, slot->index, &error);
+	show_succession(slot);
 	if (slot->next != NULL)
 		return;
 	sink_log(&slot->manager->sink, "worker %u gen %u failed to start: %s", slot->index,
@@ -111,6 +123,7 @@ static void start(struct slot *slot, struct generation *generation)
 	slot->failed = true;
 	slot->delay = slot->delay == 0 ? generation->settings.restart_delay_min : slot->delay;
 	wait_before_start(slot);
+	control_on_slot_failed(slot, error.text);
 }
 
 /* Whether a worker that served here is still on its way out. */
@@ -135,11 +148,58 @@ static void reconcile_unwanted(struct slot *slot)
 		drain(slot, slot->serving);
 	slot->serving = NULL;
 	slot_forget_failures(slot);
+	slot_forget_restart(slot);
+	place_close(&slot->place);
+	control_on_slot_turned(slot);
+}
+
+/* --- restarts --------------------------------------------------------------------------------- */
+
+void slot_restart(struct slot *slot, bool shutdown_first)
+{
+	slot_forget_failures(slot);
+	slot->restart_wanted = slot->serving != NULL;
+	slot->shutdown_first = shutdown_first;
+}
+
+void slot_forget_restart(struct slot *slot)
+{
+	slot->restart_wanted = false;
+}
+
+/* Whether fewer workers are on their way than restart_keep allows. */
+static bool has_turn(const struct slot *slot)
+{
+	const struct manager *manager = slot->manager;
+	uint32_t allowed = manager->workers * (100 - manager->current->settings.restart_keep) / 100;
+	uint32_t turning = 0;
+
+	for (uint32_t i = 0; i < manager->workers; i++) {
+		const struct slot *other = &manager->slots[i];
+
+		if (other != slot && !other->failed &&
+			(other->serving == NULL || other->next != NULL))
+			turning++;
+	}
+	return turning < (allowed == 0 ? 1 : allowed) && !control_defers(slot);
+}
+
+/* Whether `serving` is to be replaced now; `ret_first` tells whether it goes first. */
+static bool outdated(const struct slot *slot, const struct generation *target, bool *ret_first)
+{
+	*ret_first = !target->settings.startup_first;
+	if (slot->serving->generation != target)
+		return !*ret_first || has_turn(slot);
+	if (slot->replace)
+		return true;
+	*ret_first = slot->shutdown_first;
+	return slot->restart_wanted && has_turn(slot);
 }
 
 void slot_reconcile(struct slot *slot)
 {
 	struct generation *target = reload_target(&slot->manager->reload, slot);
+	bool first;
 
 	if (!wanted(slot)) {
 		reconcile_unwanted(slot);
@@ -153,15 +213,16 @@ void slot_reconcile(struct slot *slot)
 		return;
 	}
 	if (slot->serving != NULL) {
-		if (slot->serving->generation == target && !slot->replace)
+		if (!outdated(slot, target, &first))
 			return;
-		if (!target->settings.startup_first) {
+		if (first) {
 			drain(slot, slot->serving);
 			slot->serving = NULL;
-			slot->replace = false;
+			slot->replace = slot->restart_wanted = false;
 		}
+		slot->leaver_first = first;
 	}
-	if (!target->settings.startup_first && has_leaver(slot))
+	if ((slot->leaver_first || !target->settings.startup_first) && has_leaver(slot))
 		return; /* its end brings us here again */
 	if (!slot->waiting)
 		start(slot, target);
@@ -179,8 +240,9 @@ void slot_on_ready(struct slot *slot, struct child *child)
 	}
 	slot->next = NULL;
 	slot->serving = child;
-	slot->replace = false;
+	slot->replace = slot->restart_wanted = slot->leaver_first = false;
 	slot->failed = false;
+	control_on_slot_turned(slot);
 	if (old != NULL)
 		drain(slot, old);
 	if (wanted(slot) && slot->index >= slot->manager->listen.live)
@@ -192,14 +254,16 @@ void slot_on_gone(struct slot *slot, struct child *child)
 	const struct generation *current = slot->manager->current;
 	const bool was_next = slot->next == child;
 	uint64_t life = child->ready == 0 ? 0 : clock_now() - child->ready;
+	char verdict[2 * ERROR_TEXT_MAX];
 
 	if (!was_next && slot->serving != child)
 		return; /* it was drained, and somebody else serves */
 	if (was_next) {
 		slot->next = NULL;
+		show_succession(slot);
 	} else {
 		slot->serving = NULL;
-		slot->replace = false;
+		slot->replace = slot->restart_wanted = false;
 	}
 	slot->failed = was_next && child->fate != CHILD_FATE_KILLED;
 	if (child->fate == CHILD_FATE_KILLED || child->generation != current)
@@ -210,6 +274,10 @@ void slot_on_gone(struct slot *slot, struct child *child)
 		slot->delay = current->settings.restart_delay_min;
 	if (slot->delay != 0)
 		wait_before_start(slot);
+	if (slot->failed) {
+		child_verdict(child, verdict, sizeof verdict);
+		control_on_slot_failed(slot, verdict);
+	}
 }
 
 void slot_on_leaving(struct slot *slot, struct child *child)
@@ -222,7 +290,7 @@ void slot_on_leaving(struct slot *slot, struct child *child)
 
 void slot_forget_failures(struct slot *slot)
 {
-	(void)uv_timer_stop(&slot->restart);
+	(void)uv_timer_stop(&slot->delayed);
 	slot->waiting = false;
 	slot->failed = false;
 	slot->delay = 0;

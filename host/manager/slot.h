@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <uv.h>
 
+#include "manager/place.h"
+
 struct child;
 struct generation;
 struct manager;
@@ -18,11 +20,15 @@ struct manager;
 struct slot {
 	struct manager *manager;
 	uint32_t index;
+	struct place place;
 	struct child *serving; /* a ready worker that is not draining, or NULL */
 	struct child *next;    /* one on its way to be ready, or NULL */
-	uv_timer_t restart;    /* running: no start before it fires */
+	uv_timer_t delayed;    /* running: no start before it fires */
 	bool waiting;          /* whether it runs */
 	bool replace;          /* `serving` wants to go once there is another */
+	bool restart_wanted;   /* `serving` is to be restarted when it is its turn */
+	bool shutdown_first;   /* and is to go before its successor is started */
+	bool leaver_first;     /* no start before the workers on their way out are gone */
 	bool failed;           /* its last worker could not start */
 	uint64_t delay;        /* ms the next start waits if the last worker died young */
 };
@@ -38,6 +44,13 @@ void slot_on_gone(struct slot *slot, struct child *child);
 
 /* Its worker was asked to end by somebody else: it is replaced first, as in a reload. */
 void slot_on_leaving(struct slot *slot, struct child *child);
+
+/*
+ * Asks for another worker in place of the one that serves: when it is the slot's turn, and given up
+ * when the new one cannot start. The caller reconciles.
+ */
+void slot_restart(struct slot *slot, bool shutdown_first);
+void slot_forget_restart(struct slot *slot);
 
 /* A new start need not wait for the delay: the code is another. */
 void slot_forget_failures(struct slot *slot);

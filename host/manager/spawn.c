@@ -5,7 +5,9 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -67,19 +69,22 @@ void spawn_close_all_but(int fd)
 	(void)close_range((unsigned)fd + 1, ~0U, 0);
 }
 
-int spawn_exec_manager(int settings, struct error *error)
+int spawn_exec_role(enum wire_role role, int settings, struct error *error)
 {
+	char title[32];
+	char word[16];
 	char number[16];
-	char *const arguments[] = {
-		(char[]){"perigee: manager"}, (char[]){"@manager"}, number, NULL};
+	char *const arguments[] = {title, word, number, NULL};
 
 	if (spawn_find_program(error) != 0)
 		return -1;
 	if (fd_set_cloexec(settings, 0) != 0)
 		return error_set_errno(error, "cannot pass the settings on");
+	(void)snprintf(title, sizeof title, "perigee: %s", wire_role_names[role]);
+	(void)snprintf(word, sizeof word, "@%s", wire_role_names[role]);
 	(void)snprintf(number, sizeof number, "%d", settings);
 	(void)execv(program, arguments);
-	return error_set_errno(error, "cannot start the manager (%s)", program);
+	return error_set_errno(error, "cannot start the %s (%s)", wire_role_names[role], program);
 }
 
 /*
@@ -105,7 +110,13 @@ static int place_fds(const int *sources, const int *targets, size_t count)
 	return close_range(WIRE_FD_END, ~0U, CLOSE_RANGE_CLOEXEC);
 }
 
-/* Between fork and exec: only what is async-signal-safe. A failure's errno goes to `report`. */
+/* What a child that could not become what it should be tells its parent. */
+struct spawn_failure {
+	int code;     /* errno */
+	bool as_user; /* it was the change of user that failed */
+};
+
+/* Between fork and exec: only what is async-signal-safe. A failure goes to `report`. */
 _Noreturn static void become_zygote(const struct spawn_zygote *fds, pid_t manager, int report)
 {
 	const int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -115,7 +126,7 @@ _Noreturn static void become_zygote(const struct spawn_zygote *fds, pid_t manage
 		WIRE_FD_CONTROL, WIRE_FD_SLOTS, WIRE_FD_REGION, WIRE_FD_FEED, WIRE_FD_BELL};
 	char *const arguments[] = {
 		(char[]){"perigee: main" SPAWN_TITLE_ROOM}, (char[]){"@zygote"}, NULL};
-	int code;
+	struct spawn_failure failure = {0};
 
 	for (int i = WIRE_FD_BELLS; i < WIRE_FD_END; i++) {
 		sources[i] = fds->bells[i - WIRE_FD_BELLS];
@@ -123,22 +134,75 @@ _Noreturn static void become_zygote(const struct spawn_zygote *fds, pid_t manage
 	}
 	report = fcntl(report, F_DUPFD_CLOEXEC, WIRE_FD_END);
 	(void)setpgid(0, 0);
+	failure.as_user = identity_assume(fds->identity) != 0;
+	failure.code = errno;
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() == manager && input >= 0 && place_fds(sources, targets, WIRE_FD_END) == 0) {
+	if (!failure.as_user && getppid() == manager && input >= 0 &&
+		place_fds(sources, targets, WIRE_FD_END) == 0) {
 		spawn_reset_signals();
 		(void)execv(program, arguments);
 	}
-	code = errno;
-	(void)!write(report, &code, sizeof code);
+	if (!failure.as_user)
+		failure.code = errno;
+	(void)!write(report, &failure, sizeof failure);
 	_exit(127);
+}
+
+/* The same for a shepherd, whose arguments are ready. */
+_Noreturn static void become_shepherd(char *const *arguments, const struct identity *identity,
+	int control, int out, int err, int report)
+{
+	const int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	const int sources[] = {input, out, err, control};
+	const int targets[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, WIRE_FD_SHEPHERD};
+	struct spawn_failure failure = {0};
+
+	report = fcntl(report, F_DUPFD_CLOEXEC, WIRE_FD_END);
+	(void)setsid();
+	failure.as_user = identity != NULL && identity_assume(identity) != 0;
+	failure.code = errno;
+	if (!failure.as_user && input >= 0 &&
+		place_fds(sources, targets, sizeof sources / sizeof sources[0]) == 0) {
+		/* Those between, of which a shepherd knows nothing, must not be there. */
+		(void)close_range(WIRE_FD_SHEPHERD + 1, WIRE_FD_END - 1, CLOSE_RANGE_CLOEXEC);
+		spawn_reset_signals();
+		(void)execv(program, arguments);
+	}
+	if (!failure.as_user)
+		failure.code = errno;
+	(void)!write(report, &failure, sizeof failure);
+	_exit(127);
+}
+
+/* In the parent: waits for the exec of `pid`, which closes the pipe, or for its failure in it.
+ * Returns the pid, or -1 with *error. */
+static pid_t await_exec(
+	pid_t pid, const struct identity *identity, int report[2], struct error *error)
+{
+	struct spawn_failure failure = {0};
+	ssize_t received;
+
+	if (pid < 0)
+		(void)error_set_errno(error, "cannot fork");
+	fd_close(&report[1]);
+	do
+		received = pid < 0 ? 0 : read(report[0], &failure, sizeof failure);
+	while (received < 0 && errno == EINTR);
+	fd_close(&report[0]);
+	if (received != sizeof failure)
+		return pid;
+	/* The child says why and ends; SIGCHLD has it reaped as a stranger. */
+	errno = failure.code;
+	if (failure.as_user)
+		return error_set_errno(error, "cannot become user %u, group %u",
+			(unsigned)identity->uid, (unsigned)identity->gid);
+	return error_set_errno(error, "cannot start %s", program);
 }
 
 pid_t spawn_exec_zygote(const struct spawn_zygote *fds, struct error *error)
 {
 	const pid_t manager = getpid();
 	int report[2];
-	int code = 0;
-	ssize_t received;
 	pid_t pid;
 
 	if (pipe2(report, O_CLOEXEC) != 0)
@@ -146,20 +210,34 @@ pid_t spawn_exec_zygote(const struct spawn_zygote *fds, struct error *error)
 	pid = spawn_fork();
 	if (pid == 0)
 		become_zygote(fds, manager, report[1]);
-	fd_close(&report[1]);
-	if (pid < 0) {
-		(void)error_set_errno(error, "cannot fork");
-		fd_close(&report[0]);
-		return -1;
+	if (pid > 0)
+		(void)setpgid(pid, pid);
+	return await_exec(pid, fds->identity, report, error);
+}
+
+pid_t spawn_exec_shepherd(char **words, const struct identity *identity, int control, int out,
+	int err, struct error *error)
+{
+	size_t count = 0;
+	char **arguments;
+	int report[2];
+	pid_t pid;
+
+	while (words[count] != NULL)
+		count++;
+	arguments = calloc(count + 3, sizeof *arguments);
+	if (arguments == NULL)
+		return error_set(error, ENOMEM, "no memory for a command's arguments");
+	arguments[0] = (char[]){"perigee: command"};
+	arguments[1] = (char[]){"@shepherd"};
+	memcpy(arguments + 2, words, count * sizeof *words);
+	if (pipe2(report, O_CLOEXEC) != 0) {
+		free(arguments);
+		return error_set_errno(error, "cannot make a pipe");
 	}
-	(void)setpgid(pid, pid);
-	do
-		received = read(report[0], &code, sizeof code);
-	while (received < 0 && errno == EINTR);
-	fd_close(&report[0]);
-	if (received != sizeof code)
-		return pid;
-	/* The child says why and ends; SIGCHLD has it reaped as a stranger. */
-	errno = code;
-	return error_set_errno(error, "cannot start %s", program);
+	pid = spawn_fork();
+	if (pid == 0)
+		become_shepherd(arguments, identity, control, out, err, report[1]);
+	free(arguments);
+	return await_exec(pid, identity, report, error);
 }

@@ -10,6 +10,8 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "manager/identity.h"
+#include "wire/role.h"
 
 /*
  * Finds the path of the running program, for the execs to come: by path and not by inode, so that
@@ -30,11 +32,13 @@ void spawn_reset_signals(void);
 /* In a child: closes every descriptor but 0, 1, 2 and `fd`. */
 void spawn_close_all_but(int fd);
 
-/* Becomes the manager: execs this program in that role. Returns only on failure, -1 with *error. */
-int spawn_exec_manager(int settings, struct error *error);
+/* Becomes the manager, or another role that has `settings` as its argument: execs this program.
+ * Returns only on failure, -1 with *error. */
+int spawn_exec_role(enum wire_role role, int settings, struct error *error);
 
-/* Descriptors a zygote starts with; all stay the caller's. */
+/* What a zygote starts with; all descriptors stay the caller's. */
 struct spawn_zygote {
+	const struct identity *identity;
 	int settings;
 	int control;
 	int slots;
@@ -45,6 +49,14 @@ struct spawn_zygote {
 	int out;          /* its stdout and stderr */
 	int err;
 };
+
+/*
+ * Execs a shepherd (shepherd.h) in a session of its own; `words` is what follows "@shepherd" in its
+ * arguments, with a NULL at its end. The descriptors stay the caller's. Returns its pid, or -1 with
+ * *error. With an `identity` it runs as that user, and NULL as we do.
+ */
+pid_t spawn_exec_shepherd(char **words, const struct identity *identity, int control, int out,
+	int err, struct error *error);
 
 /* Execs a zygote in a process group of its own. Returns its pid, or -1 with *error, also when it
  * was the exec that failed. */

@@ -86,7 +86,10 @@ static void events_deliver(struct script *script)
 	for (size_t i = 0; i < script->event_count; i++) {
 		struct script_event event = script->events[i];
 
-		script_http_event(script, &event);
+		if (event.kind == SCRIPT_EVENT_ANSWER)
+			script_answer_event(script, &event);
+		else
+			script_http_event(script, &event);
 	}
 	script->event_count = 0;
 }
@@ -370,6 +373,7 @@ static void open_entry(lua_State *lua, struct script *script)
 		[SCRIPT_CANCEL] = "cancel",
 		[SCRIPT_WRITABLE] = "writable",
 		[SCRIPT_WEBSOCKET] = "websocket",
+		[SCRIPT_ANSWER] = "answer",
 		[SCRIPT_TICK] = "tick",
 		[SCRIPT_READY] = "ready",
 		[SCRIPT_CHANGED] = "changed",

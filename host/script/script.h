@@ -73,6 +73,16 @@ void script_set_publish(struct script *script, script_publish_function *publish,
 /* Shared objects that somebody in this process waits for may have changed: they are tried again. */
 void script_shared_changed(struct script *script);
 
+/* How a process asks its manager. Returns 0 when the request is on its way, else -1; called out of
+ * Lua, so it must not enter it. */
+typedef int script_request_function(void *context, int32_t id, struct slice block);
+
+/* Sets that; without it app.m and app.manager say that it is too early. */
+void script_set_request(struct script *script, script_request_function *request, void *context);
+
+/* The manager's answer to request `id`, a record block. May be called while Lua runs. */
+void script_answer(struct script *script, int32_t id, struct slice block);
+
 /* The handler's side of a request; a worker's struct http_handler calls these. */
 void script_http_request(struct script *script, struct http_request *request);
 void script_http_cancel(struct script *script, struct http_request *request, enum http_cancel why);

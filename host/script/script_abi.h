@@ -32,6 +32,11 @@ enum { SCRIPT_NOT_HERE = -100 }; /* this process cannot do that */
 int script_publish(struct script_state *state, const char *topic, size_t topic_size, int kind,
 	const char *message, size_t message_size);
 
+/* Sends a request to the manager: a record block (wire/record.h) with `op` and what that needs. Its
+ * answer comes to perigee.control with the same `id`. Returns 0, SCRIPT_NOT_HERE, or -1 when it
+ * cannot be sent. */
+int script_request(struct script_state *state, int32_t id, const char *block, size_t size);
+
 /* Monotonic time in milliseconds, with a fraction. */
 double script_now(void);
 

@@ -16,6 +16,7 @@
 #include "http/file_abi.h"
 #include "http/websocket_abi.h"
 #include "shm/shm_abi.h"
+#include "shm/state_abi.h"
 
 /*
  * Functions that only Lua calls, by name, through the FFI: naming them here has the linker keep
@@ -62,9 +63,15 @@ const void *const script_ffi_functions[] = {
 	(const void *)shm_lease_release,
 	(const void *)shm_region_reserve,
 	(const void *)shm_last_error,
+	(const void *)shm_state_seats,
+	(const void *)shm_state_read,
+	(const void *)shm_state_totals,
+	(const void *)shm_state_own,
+	(const void *)shm_state_set_keys,
 	(const void *)script_timer_set,
 	(const void *)script_now,
 	(const void *)script_publish,
+	(const void *)script_request,
 };
 
 static const char unavailable[] = "503 Service Unavailable\n";

@@ -26,7 +26,8 @@ enum script_event_kind {
 	SCRIPT_EVENT_BODY,
 	SCRIPT_EVENT_CANCEL,
 	SCRIPT_EVENT_WRITABLE,
-	SCRIPT_EVENT_WEBSOCKET
+	SCRIPT_EVENT_WEBSOCKET,
+	SCRIPT_EVENT_ANSWER
 };
 
 struct script_event {
@@ -34,6 +35,7 @@ struct script_event {
 	struct http_request *request; /* looked at only while `serial` is still its serial */
 	uint64_t serial;
 	enum http_cancel why;
+	struct buffer text; /* an answer, freed once it is delivered */
 };
 
 /* The functions that perigee.entry.open returned, as registry references. */
@@ -45,6 +47,7 @@ enum script_function {
 	SCRIPT_CANCEL,    /* (serial, why): the request is over */
 	SCRIPT_WRITABLE,  /* (serial): its client takes bytes again */
 	SCRIPT_WEBSOCKET, /* (serial): a message, or it is not open any more */
+	SCRIPT_ANSWER,    /* (id, block): what the manager says to a request */
 	SCRIPT_TICK,      /* (): the timer ran out */
 	SCRIPT_READY,     /* (): resumes what was woken */
 	SCRIPT_CHANGED,   /* (): shared objects that are waited for may have changed */
@@ -78,6 +81,8 @@ struct script {
 	uint32_t free_slot;               /* first free entry of `threads`, or SCRIPT_NO_SLOT */
 	script_publish_function *publish; /* NULL in processes that cannot */
 	void *publish_context;
+	script_request_function *request; /* NULL in processes without a manager */
+	void *request_context;
 	struct list calls;           /* script_call, oldest first */
 	struct script_event *events; /* what came while Lua was running, in order */
 	size_t event_count;
@@ -100,6 +105,9 @@ int script_call(struct script *script, enum script_function function, int argume
 
 /* Delivers one event to Lua. Only with depth 0. */
 void script_http_event(struct script *script, const struct script_event *event);
+
+/* Delivers an answer of the manager's to Lua, and frees it. Only with depth 0. */
+void script_answer_event(struct script *script, struct script_event *event);
 
 /* lua_CFunction release(slot): a request coroutine is about to end for good. */
 int script_thread_release(lua_State *lua);

@@ -235,7 +235,7 @@ static int look_up(const char *name, const struct region_entry **ret_entry, stru
 
 void *shm_region_make(const struct shm_want *want, int *ret_new, struct error *error)
 {
-	const struct region_entry *entry;
+	const struct region_entry *entry = NULL;
 	void *made;
 
 	CHECK(strlen(want->kind) < SHM_KIND_MAX && strlen(want->shape) < SHM_SHAPE_MAX);
@@ -260,7 +260,7 @@ void *shm_region_make(const struct shm_want *want, int *ret_new, struct error *e
 void *shm_region_find(const char *name, const char *kind, const char *shape, uint64_t *ret_size,
 	struct error *error)
 {
-	const struct region_entry *entry;
+	const struct region_entry *entry = NULL;
 
 	if (look_up(name, &entry, error) != 0)
 		return NULL;
@@ -271,14 +271,32 @@ void *shm_region_find(const char *name, const char *kind, const char *shape, uin
 	}
 	if (strncmp(entry->kind, kind, SHM_KIND_MAX) != 0 ||
 		(shape != NULL && strncmp(entry->shape, shape, SHM_SHAPE_MAX) != 0)) {
-		(void)error_set(error, EEXIST, "shared object \"%s\" is a %s of %s, not a %s%s%s",
-			name, entry->kind, entry->shape, kind, shape != NULL ? " of " : "",
+		(void)error_set(error, EEXIST,
+			"shared object \"%s\" exists as %s of %s, not as %s%s%s", name, entry->kind,
+			entry->shape, kind, shape != NULL ? " of " : "",
 			shape != NULL ? shape : "");
 		return NULL;
 	}
 	if (ret_size != NULL)
 		*ret_size = entry->size;
 	return entry_data(entry);
+}
+
+void *shm_region_open(const struct shm_want *want, int create, int *ret_new)
+{
+	struct error error;
+	void *object;
+	int is_new = 0;
+
+	object = create ? shm_region_make(want, &is_new, &error)
+			: shm_region_find(want->name, want->kind, want->shape, NULL, &error);
+	if (object == NULL)
+		(void)shm_fail(-1, &error);
+	if (is_new && ret_new == NULL)
+		shm_region_publish(want->name);
+	if (ret_new != NULL)
+		*ret_new = is_new;
+	return object;
 }
 
 uint64_t *shm_region_members(struct error *error)

@@ -56,6 +56,13 @@ void *shm_region_find(const char *name, const char *kind, const char *shape, uin
 /* Makes an object found new by shm_region_make known to others: call it when it is complete. */
 void shm_region_publish(const char *name);
 
+/*
+ * The object that is wanted: made, or with `create` 0 found, of any shape when that is NULL. A new
+ * one is the caller's to complete and publish, as *ret_new tells; with NULL for that, zeros are all
+ * it needs. Returns NULL with shm_last_error.
+ */
+void *shm_region_open(const struct shm_want *want, int create, int *ret_new);
+
 /* The members' incarnations, SHM_MEMBERS_MAX of them (member.h). NULL with *error. */
 uint64_t *shm_region_members(struct error *error);
 

@@ -12,13 +12,22 @@
 /* A cell of 8 bytes in the region; its kind says how they are read. */
 struct shm_value;
 
-/* All are atomic, sequentially consistent, and never wait. */
+/* All are atomic, sequentially consistent, and never wait. add, max and min return the new number;
+ * exchange and cas the old one, which is `expected` when cas has changed it. */
 int64_t shm_value_get_int64(const struct shm_value *value);
 void shm_value_set_int64(struct shm_value *value, int64_t number);
-int64_t shm_value_add_int64(struct shm_value *value, int64_t number); /* returns the new number */
+int64_t shm_value_add_int64(struct shm_value *value, int64_t number);
+int64_t shm_value_exchange_int64(struct shm_value *value, int64_t number);
+int64_t shm_value_cas_int64(struct shm_value *value, int64_t expected, int64_t number);
+int64_t shm_value_max_int64(struct shm_value *value, int64_t number);
+int64_t shm_value_min_int64(struct shm_value *value, int64_t number);
 double shm_value_get_double(const struct shm_value *value);
 void shm_value_set_double(struct shm_value *value, double number);
-double shm_value_add_double(struct shm_value *value, double number); /* returns the new number */
+double shm_value_add_double(struct shm_value *value, double number);
+double shm_value_exchange_double(struct shm_value *value, double number);
+double shm_value_cas_double(struct shm_value *value, double expected, double number);
+double shm_value_max_double(struct shm_value *value, double number);
+double shm_value_min_double(struct shm_value *value, double number);
 
 /*
  * The value called `name` (1 to 63 bytes, no NUL) of `kind` ("int64", "double", "bool"), made and

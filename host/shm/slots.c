@@ -1,4 +1,4 @@
-/* The slots table. Made by the manager, mapped by the manager (which reads) and its children. */
+/* The slots table. Made by the manager, mapped by the manager and its children. */
 #include "shm/slots.h"
 
 #include <string.h>
@@ -7,12 +7,13 @@
 
 #include "base/check.h"
 #include "base/fd.h"
-
-struct shm_slots {
-	struct shm_seat seats[SHM_SEATS_MAX];
-};
+#include "shm/slots_table.h"
 
 _Static_assert(sizeof(struct shm_seat) % 64 == 0, "two seats share no cache line");
+
+/* Of this process; the readers' functions have no other way to it. */
+static struct shm_slots *mapped;
+static int own = -1;
 
 int shm_slots_create(struct error *error)
 {
@@ -36,13 +37,89 @@ struct shm_slots *shm_slots_map(int fd, struct error *error)
 		(void)error_set_errno(error, "cannot map the slots table");
 		return NULL;
 	}
+	mapped = address;
 	return address;
+}
+
+void shm_slots_protect(struct shm_slots *slots)
+{
+	CHECK(mprotect(slots, sizeof slots->known, PROT_READ) == 0);
+}
+
+void shm_slots_take(struct shm_slots *slots, unsigned index)
+{
+	CHECK(index < SHM_SEATS_MAX && slots == mapped);
+	own = (int)index;
+}
+
+struct shm_slots *shm_slots_mapped(void)
+{
+	return mapped;
+}
+
+int shm_state_own(void)
+{
+	return mapped == NULL ? -1 : own;
 }
 
 struct shm_seat *shm_slots_seat(struct shm_slots *slots, unsigned index)
 {
 	CHECK(index < SHM_SEATS_MAX);
 	return &slots->seats[index];
+}
+
+/* --- what the manager writes ------------------------------------------------------------------ */
+
+/* A sequence is odd while what it stands for is being written, by its one writer. */
+static void begin_write(uint32_t *sequence)
+{
+	__atomic_store_n(sequence, *sequence + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+}
+
+static void end_write(uint32_t *sequence)
+{
+	__atomic_store_n(sequence, *sequence + 1, __ATOMIC_RELEASE);
+}
+
+void shm_slots_write(struct shm_slots *slots, unsigned index, const struct shm_process *process)
+{
+	struct shm_known *known = &slots->known.seats[index];
+
+	CHECK(index < SHM_SEATS_MAX);
+	begin_write(&known->sequence);
+	known->process = *process;
+	end_write(&known->sequence);
+	if (slots->known.used <= index)
+		__atomic_store_n(&slots->known.used, index + 1, __ATOMIC_RELEASE);
+}
+
+void shm_slots_retire(struct shm_slots *slots, unsigned index)
+{
+	struct shm_seat *seat = shm_slots_seat(slots, index);
+
+	begin_write(&slots->known.totals_sequence);
+	for (size_t i = 0; i < SHM_COUNTERS; i++) {
+		slots->known.totals[i] += seat->counters[i];
+		seat->counters[i] = 0;
+	}
+	end_write(&slots->known.totals_sequence);
+}
+
+/* --- the child's part ------------------------------------------------------------------------- */
+
+int shm_state_set_keys(const char *block, size_t size)
+{
+	struct shm_seat *seat;
+
+	if (shm_state_own() < 0 || size > SHM_KEYS_SIZE)
+		return -1;
+	seat = shm_slots_seat(mapped, (unsigned)own);
+	begin_write(&seat->keys_sequence);
+	seat->keys_size = (uint32_t)size;
+	memcpy(seat->keys, block, size);
+	end_write(&seat->keys_sequence);
+	return 0;
 }
 
 void shm_seat_beat(struct shm_seat *seat, uint64_t now)

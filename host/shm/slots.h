@@ -1,9 +1,11 @@
 /*
- * The slots table: what each child tells of itself, without a message.
+ * The slots table: what the manager knows of each process and what each tells of itself, without a
+ * message.
  *
  * One memfd, mapped by the manager and by every child. Each child has a seat of its own (a worker
- * and its successor in the same slot have two) and is the only writer of it; the manager only
- * reads, believes nothing but numbers, and clears a seat before it gives it away.
+ * and its successor in the same slot have two). Of a seat, the manager alone writes one part, which
+ * children map read-only, and the child the other, of which the manager believes nothing but
+ * numbers. The readers' side is state_abi.h.
  */
 #ifndef PERIGEE_SHM_SLOTS_H
 #define PERIGEE_SHM_SLOTS_H
@@ -12,13 +14,23 @@
 
 #include "base/error.h"
 
-#define SHM_SEATS_MAX     1024 /* children at once */
-#define SHM_SEAT_COUNTERS 16   /* words whose meaning the child's role knows */
+/* Lua finds these functions in the program by name. */
+#pragma GCC visibility push(default)
+#include "shm/state_abi.h"
+#pragma GCC visibility pop
 
+#define SHM_SEATS_MAX     1024 /* children at once */
+#define SHM_SEAT_COUNTERS SHM_COUNTERS
+
+/* The child's part. */
 struct shm_seat {
 	uint64_t heartbeat; /* clock_now() of the last sign of life; see shm_seat_beat */
 	uint64_t reserved[7];
 	uint64_t counters[SHM_SEAT_COUNTERS]; /* a worker: struct http_counters */
+	uint32_t keys_sequence;               /* odd while `keys` is written */
+	uint32_t keys_size;
+	char keys[SHM_KEYS_SIZE];
+	char padding[56];
 };
 
 struct shm_slots; /* the table as mapped in this process */
@@ -29,8 +41,20 @@ int shm_slots_create(struct error *error);
 /* Maps the table `fd` holds. NULL with *error. The mapping lasts as long as the process. */
 struct shm_slots *shm_slots_map(int fd, struct error *error);
 
+/* Child: makes the manager's part read-only. */
+void shm_slots_protect(struct shm_slots *slots);
+
+/* Child: seat `index` is its own from now on. */
+void shm_slots_take(struct shm_slots *slots, unsigned index);
+
 /* Seat number `index`, 0 to SHM_SEATS_MAX - 1. */
 struct shm_seat *shm_slots_seat(struct shm_slots *slots, unsigned index);
+
+/* Manager: what is to be read of a seat's process; one without a name makes it nobody's. */
+void shm_slots_write(struct shm_slots *slots, unsigned index, const struct shm_process *process);
+
+/* Manager: the process of a seat is gone: what it counted goes to the totals, at one stroke. */
+void shm_slots_retire(struct shm_slots *slots, unsigned index);
 
 /* Child: "alive at `now`". */
 void shm_seat_beat(struct shm_seat *seat, uint64_t now);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "shm/cell.h"
 #include "shm/last_error.h"
 #include "shm/region.h"
 
@@ -19,56 +20,73 @@ struct shm_value {
 
 int64_t shm_value_get_int64(const struct shm_value *value)
 {
-	return __atomic_load_n(&value->bits, __ATOMIC_SEQ_CST);
+	return cell_load(&value->bits, 8);
 }
 
 void shm_value_set_int64(struct shm_value *value, int64_t number)
 {
-	__atomic_store_n(&value->bits, number, __ATOMIC_SEQ_CST);
+	cell_store(&value->bits, 8, number);
 }
 
-/* Wraps at the ends of the range, as the hardware's addition does. */
 int64_t shm_value_add_int64(struct shm_value *value, int64_t number)
 {
-	return __atomic_add_fetch(&value->bits, number, __ATOMIC_SEQ_CST);
+	return cell_add(&value->bits, 8, number);
 }
 
-static double as_double(int64_t bits)
+int64_t shm_value_exchange_int64(struct shm_value *value, int64_t number)
 {
-	double number;
-
-	memcpy(&number, &bits, sizeof number);
-	return number;
+	return cell_exchange(&value->bits, 8, number);
 }
 
-static int64_t as_bits(double number)
+int64_t shm_value_cas_int64(struct shm_value *value, int64_t expected, int64_t number)
 {
-	int64_t bits;
+	(void)cell_cas(&value->bits, 8, &expected, number);
+	return expected;
+}
 
-	memcpy(&bits, &number, sizeof bits);
-	return bits;
+int64_t shm_value_max_int64(struct shm_value *value, int64_t number)
+{
+	return cell_keep(&value->bits, 8, number, 1);
+}
+
+int64_t shm_value_min_int64(struct shm_value *value, int64_t number)
+{
+	return cell_keep(&value->bits, 8, number, -1);
 }
 
 double shm_value_get_double(const struct shm_value *value)
 {
-	return as_double(shm_value_get_int64(value));
+	return cell_double(cell_load(&value->bits, 8));
 }
 
 void shm_value_set_double(struct shm_value *value, double number)
 {
-	shm_value_set_int64(value, as_bits(number));
+	cell_store(&value->bits, 8, cell_bits(number));
 }
 
 double shm_value_add_double(struct shm_value *value, double number)
 {
-	int64_t old = shm_value_get_int64(value);
-	double sum;
+	return cell_add_double(&value->bits, number);
+}
 
-	do
-		sum = as_double(old) + number;
-	while (!__atomic_compare_exchange_n(
-		&value->bits, &old, as_bits(sum), 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
-	return sum;
+double shm_value_exchange_double(struct shm_value *value, double number)
+{
+	return cell_double(cell_exchange(&value->bits, 8, cell_bits(number)));
+}
+
+double shm_value_cas_double(struct shm_value *value, double expected, double number)
+{
+	return cell_cas_double(&value->bits, expected, number);
+}
+
+double shm_value_max_double(struct shm_value *value, double number)
+{
+	return cell_keep_double(&value->bits, number, 1);
+}
+
+double shm_value_min_double(struct shm_value *value, double number)
+{
+	return cell_keep_double(&value->bits, number, -1);
 }
 
 struct shm_value *shm_value_open(const char *name, const char *kind, int64_t initial, int create)

@@ -11,10 +11,6 @@
 #include "base/fd.h"
 #include "shm/member.h"
 
-#pragma GCC visibility push(default)
-#include "shm/wait_abi.h"
-#pragma GCC visibility pop
-
 /* The bells there are; memory here is everybody's, and other bits mean nothing. */
 #define ALL_BELLS (((uint64_t)1 << SHM_BELLS) - 1)
 
@@ -96,6 +92,12 @@ static void ring(unsigned bell)
 	if (bells.first >= 0)
 		(void)!write(
 			bells.first + (int)bell, &one, sizeof one); /* fails after 2^64 rings */
+}
+
+void shm_bells_ring(uint64_t member)
+{
+	if (member != 0)
+		ring(shm_member_index(member) % SHM_BELLS);
 }
 
 /* The first of `set`, not empty, that comes after `last`. */

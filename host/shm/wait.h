@@ -16,7 +16,11 @@
 #include <stdint.h>
 
 #include "base/error.h"
+
+/* Lua finds these functions in the program by name. */
+#pragma GCC visibility push(default)
 #include "shm/wait_abi.h"
+#pragma GCC visibility pop
 
 #define SHM_BELLS      32  /* eventfds; a set of them is one word */
 #define SHM_WAIT_AGAIN 250 /* ms after which one that waits looks for itself */
@@ -46,5 +50,8 @@ int shm_bells_listen(struct error *error);
  */
 void shm_waiters_wake_one(struct shm_waiters *waiters);
 void shm_waiters_wake_all(struct shm_waiters *waiters);
+
+/* Rings the bell of a process (a shm_member), so that it looks after what it has; nothing for 0. */
+void shm_bells_ring(uint64_t member);
 
 #endif

@@ -15,7 +15,7 @@
 
 #include "wire/record.h"
 
-#define WIRE_VERSION    1
+#define WIRE_VERSION    2
 #define WIRE_TEXT_LIMIT (RECORD_BLOCK_LIMIT)
 #define WIRE_BIND_MAX   16 /* listening addresses of one manager */
 
@@ -43,8 +43,22 @@ enum wire_type {
 		     */
 	WIRE_HEIR,  /* fd: an heir in place of a lost one; none: there is nobody left */
 	WIRE_ADOPT, /* fd: idle connections arrive here, until its end */
+
+	/* any child → manager, and back */
+	WIRE_REQUEST, /* number: the asker's own for it; body: a record block, `op` and what it
+			 needs */
+	WIRE_ANSWER,  /* number: of the request; body: a record block, see WIRE_KEY_OK and below */
 	WIRE_TYPE_END
 };
+
+/*
+ * The records of an answer. It is sent once, when what was asked for has happened or has failed;
+ * `message` says what a person should know of it.
+ */
+#define WIRE_KEY_OK      "ok"      /* "1" or "0" */
+#define WIRE_KEY_MESSAGE "message" /* may be missing when ok */
+#define WIRE_KEY_CODE    "code"    /* of a failure: one word */
+#define WIRE_KEY_NAME    "name"    /* with the code ENOENT: the names there are, one a record */
 
 enum wire_drain {
 	WIRE_DRAIN_REPLACED =

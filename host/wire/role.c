@@ -10,6 +10,8 @@ const char *const wire_role_names[WIRE_ROLE_COUNT] = {
 	[WIRE_ROLE_ZYGOTE] = "zygote",
 	[WIRE_ROLE_WORKER] = "worker",
 	[WIRE_ROLE_SHEPHERD] = "shepherd",
+	[WIRE_ROLE_SINGLE] = "single",
+	[WIRE_ROLE_MANAGED] = "managed",
 };
 
 int wire_role_parse(int argc, char **argv)

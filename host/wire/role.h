@@ -13,7 +13,9 @@ enum wire_role {
 	WIRE_ROLE_GUARDIAN, /* forked by the manager before anything else */
 	WIRE_ROLE_ZYGOTE,   /* exec'd by the manager, one per generation */
 	WIRE_ROLE_WORKER,   /* forked by a zygote */
-	WIRE_ROLE_SHEPHERD, /* exec'd by a worker, one for each command that it starts */
+	WIRE_ROLE_SHEPHERD, /* exec'd by a worker or the manager, one for each command */
+	WIRE_ROLE_SINGLE,   /* exec'd by the command: the whole application, without a manager */
+	WIRE_ROLE_MANAGED,  /* forked by a zygote: a Lua function of the app's in its own process */
 	WIRE_ROLE_COUNT
 };
 
@@ -31,12 +33,13 @@ int wire_role_parse(int argc, char **argv);
 #define WIRE_FD_REGION  6 /* zygote: memfd with the shared objects, see shm/region.h */
 #define WIRE_FD_FEED    7 /* zygote: memfd with what workers publish, see shm/feed.h */
 #define WIRE_FD_BELL    8 /* zygote: eventfd that says that there is something in it */
-#define WIRE_FD_BELLS   9 /* zygote: the eventfds of shared objects, WIRE_BELLS of them, shm/wait.h \
-			   */
+#define WIRE_FD_BELLS                                                                              \
+	9 /* zygote: the eventfds of shared objects, WIRE_BELLS of them, shm/wait.h                \
+	   */
 #define WIRE_BELLS  32
 #define WIRE_FD_END (WIRE_FD_BELLS + WIRE_BELLS) /* one past the last */
 
-#define WIRE_FD_SHEPHERD 3 /* shepherd: stream socket to its worker; it has none of the above */
+#define WIRE_FD_SHEPHERD 3 /* shepherd: socket to who started it; it has none of the above */
 
 /* Environment that Perigee reads. Settings are PERIGEE_<NAME>, see lua/perigee/settings.lua. */
 #define WIRE_ENV_LUA_PATH                                                                          \

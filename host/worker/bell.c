@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/fd.h"
+#include "shm/wait.h"
 
 static void on_ring(uv_poll_t *poll, int status, int events)
 {
@@ -48,4 +49,17 @@ int bell_watch(struct bell *bell, uv_loop_t *loop, int fd, bell_heard *heard, vo
 	bell->poll.data = bell;
 	CHECK(uv_poll_start(&bell->poll, UV_READABLE, on_ring) == 0);
 	return 0;
+}
+
+static void on_shared(void *context)
+{
+	script_shared_changed(context);
+}
+
+int bell_watch_shared(
+	struct bell *bell, uv_loop_t *loop, struct script *script, struct error *error)
+{
+	int fd = shm_bells_listen(error);
+
+	return fd < 0 ? -1 : bell_watch(bell, loop, fd, on_shared, script, error);
 }

@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "base/error.h"
+#include "script/script.h"
 
 typedef void bell_heard(void *context);
 
@@ -21,5 +22,9 @@ struct bell {
  * process. Returns 0, or -1 with *error. */
 int bell_watch(struct bell *bell, uv_loop_t *loop, int fd, bell_heard *heard, void *context,
 	struct error *error);
+
+/* The same for this process's bell of shared objects: what waits in Lua is tried again. */
+int bell_watch_shared(
+	struct bell *bell, uv_loop_t *loop, struct script *script, struct error *error);
 
 #endif

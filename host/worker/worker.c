@@ -1,24 +1,22 @@
 /* A worker's life: start, serve, drain, end. Runs in the process a zygote forked for it. */
 #include "worker/worker.h"
 
-#include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "http/server.h"
-#include "shm/wait.h"
 #include "wire/role.h"
+#include "worker/lifeline.h"
 #include "worker/worker_feed.h"
 #include "worker/worker_settings.h"
 
-#define HEARTBEAT     1000 /* ms between two beats, at most */
-#define ORPHAN_FINISH 700  /* ms to finish what is in flight once the manager is dead */
+#define HEARTBEAT 1000 /* ms between two beats, at most */
 
 struct worker {
 	const struct worker_birth *birth;
@@ -28,42 +26,34 @@ struct worker {
 	struct http_server *server;
 	struct worker_feed feed;
 	struct bell bell; /* of the shared objects that somebody waits for */
-	uv_poll_t control_poll;
+	struct lifeline lifeline;
 	uv_timer_t heartbeat;
-	uv_timer_t orphaned;   /* running once the manager is gone */
 	uv_signal_t terminate; /* SIGTERM to this worker alone */
-	int control;           /* -1 once the manager is gone */
 	bool draining;         /* a WIRE_DRAIN has come, or none ever will */
 	enum http_drain how;
-	int heir;           /* between WIRE_DRAIN and the end of before_server_stop; or -1 */
-	struct buffer body; /* of the message being read */
+	int heir; /* between WIRE_DRAIN and the end of before_server_stop; or -1 */
 };
 
 _Static_assert(sizeof(struct http_counters) <= sizeof(((struct shm_seat *)0)->counters),
 	"a seat has room for the server's counters");
 
-/* Lua's finalizers do not run: what must be undone belongs into after_server_stop. */
-_Noreturn static void leave(int status)
-{
-	(void)fflush(NULL);
-	_exit(status);
-}
+/* lua/perigee/state.lua reads them in a seat by these places. */
+_Static_assert(offsetof(struct http_counters, requests) == 0 * sizeof(uint64_t) &&
+		       offsetof(struct http_counters, connections) == 1 * sizeof(uint64_t) &&
+		       offsetof(struct http_counters, accepted) == 2 * sizeof(uint64_t),
+	"the places of counters are known in Lua");
 
 static void tell(struct worker *worker, enum wire_type type, struct slice text)
 {
-	struct wire_message message = {.type = (uint16_t)type, .role = WIRE_ROLE_WORKER};
-
-	if (worker->control < 0)
-		return;
-	if (text.size > WIRE_TEXT_LIMIT)
-		text.size = WIRE_TEXT_LIMIT;
-	(void)wire_send(worker->control, &message, text.data, text.size, NULL, 0, 0);
+	lifeline_tell(&worker->lifeline, type, text);
 }
 
 _Noreturn static void fail_start(struct worker *worker, struct slice why)
 {
+	if (worker->birth->single != NULL)
+		worker->birth->single->on_failed(why);
 	tell(worker, WIRE_START_FAILED, why);
-	leave(EXIT_FAILURE);
+	lifeline_leave(EXIT_FAILURE);
 }
 
 _Noreturn static void fail_start_error(struct worker *worker, const struct error *error)
@@ -138,10 +128,13 @@ static void log_failed_hook(struct slice text)
 
 static void on_stopped(void *context, bool ok, struct slice text)
 {
-	(void)context;
+	const struct worker *worker = context;
+
 	if (!ok)
 		log_failed_hook(text);
-	leave(EXIT_SUCCESS);
+	if (worker->birth->single == NULL)
+		lifeline_leave(EXIT_SUCCESS);
+	worker->birth->single->on_stopped();
 }
 
 static void on_told(void *context, bool ok, struct slice text)
@@ -177,21 +170,13 @@ static void begin_drain(struct worker *worker, enum http_drain how, int heir)
 		worker->script, "perigee.worker", "before_stop", SLICE(""), on_may_drain, worker);
 }
 
-static void on_orphan_deadline(uv_timer_t *timer)
+/* The manager is dead: what is in flight may be finished, for a moment. */
+static void on_orphaned(void *context)
 {
-	(void)timer;
-	leave(EXIT_FAILURE);
-}
+	struct worker *worker = context;
 
-/* The manager is dead, and nobody will ever restart it with our sockets: end soon. */
-static void on_manager_gone(struct worker *worker)
-{
-	(void)uv_poll_stop(&worker->control_poll);
-	fd_close(&worker->control);
-	(void)uv_timer_start(&worker->orphaned, on_orphan_deadline, ORPHAN_FINISH, 0);
-	if (worker->server == NULL || worker->draining)
-		return;
-	begin_drain(worker, HTTP_DRAIN_REPLACED, -1);
+	if (worker->server != NULL && !worker->draining)
+		begin_drain(worker, HTTP_DRAIN_REPLACED, -1);
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
@@ -227,13 +212,10 @@ static void set_heir(struct worker *worker, int heir)
 	http_server_set_heir(worker->server, heir);
 }
 
-static void on_message(
-	struct worker *worker, const struct wire_message *message, int *fds, size_t count)
+static void on_message(void *context, const struct wire_message *message, int fd)
 {
-	int fd = count != 0 ? fds[0] : -1;
+	struct worker *worker = context;
 
-	for (size_t i = 1; i < count; i++)
-		fd_close(&fds[i]);
 	switch ((enum wire_type)message->type) {
 	case WIRE_DRAIN:
 		begin_drain(worker, drain_kind(message->number), fd);
@@ -250,29 +232,10 @@ static void on_message(
 	}
 }
 
-static void on_control(uv_poll_t *handle, int status, int events)
-{
-	struct worker *worker = handle->data;
-
-	(void)status;
-	(void)events;
-	while (worker->control >= 0) {
-		struct wire_message message;
-		int fds[FD_PASS_MAX];
-		size_t count = FD_PASS_MAX;
-		int result = wire_receive(
-			worker->control, &message, &worker->body, fds, &count, MSG_DONTWAIT);
-
-		if (result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-			break;
-		if (result <= 0) {
-			on_manager_gone(worker);
-			break;
-		}
-		on_message(worker, &message, fds, count);
-	}
-	buffer_free(&worker->body); /* messages are rare and the room for one is large */
-}
+static const struct lifeline_owner lifeline_owner = {
+	.on_message = on_message,
+	.on_orphaned = on_orphaned,
+};
 
 /* --- the beginning ---------------------------------------------------------------------------- */
 
@@ -289,16 +252,16 @@ static void on_terminate(uv_signal_t *handle, int number)
 	tell(handle->data, WIRE_LEAVING, SLICE(""));
 }
 
-static void on_bell(void *context)
+static int open_feed(struct worker *worker, struct http_counters *counters, struct error *error)
 {
-	script_shared_changed(((struct worker *)context)->script);
-}
+	const struct worker_birth *birth = worker->birth;
+	const struct worker_feed_place place = {.feed = birth->feed,
+		.bell = birth->bell,
+		.seat = birth->seat_number,
+		.limit = worker->settings.publish_limit};
 
-static int listen_to_bell(struct worker *worker, struct error *error)
-{
-	int fd = shm_bells_listen(error);
-
-	return fd < 0 ? -1 : bell_watch(&worker->bell, &worker->loop, fd, on_bell, worker, error);
+	return worker_feed_open(
+		&worker->feed, &worker->loop, worker->server, counters, &place, error);
 }
 
 /* before_server_start is done: accept, and say so. */
@@ -310,7 +273,10 @@ static void on_may_serve(void *context, bool ok, struct slice text)
 	if (!ok)
 		fail_start(worker, text);
 	for (size_t i = 0; i < worker->birth->listener_count; i++) {
-		if (http_server_listen(worker->server, worker->birth->listeners[i], &error) != 0)
+		struct tls_context *tls = worker->settings.is_secure[i] ? worker->birth->tls : NULL;
+
+		if (http_server_listen(worker->server, worker->birth->listeners[i], tls, &error) !=
+			0)
 			fail_start_error(worker, &error);
 	}
 	shm_seat_beat(worker->birth->seat, clock_now());
@@ -326,15 +292,11 @@ static void open_handles(struct worker *worker)
 	if (beat == 0 || beat > HEARTBEAT)
 		beat = HEARTBEAT;
 	CHECK(uv_timer_init(&worker->loop, &worker->heartbeat) == 0);
-	CHECK(uv_timer_init(&worker->loop, &worker->orphaned) == 0);
 	CHECK(uv_signal_init(&worker->loop, &worker->terminate) == 0);
-	CHECK(uv_poll_init(&worker->loop, &worker->control_poll, worker->control) == 0);
 	worker->heartbeat.data = worker;
 	worker->terminate.data = worker;
-	worker->control_poll.data = worker;
 	(void)uv_timer_start(&worker->heartbeat, on_heartbeat, beat, beat);
 	(void)uv_signal_start(&worker->terminate, on_terminate, SIGTERM);
-	(void)uv_poll_start(&worker->control_poll, UV_READABLE, on_control);
 }
 
 static struct slice describe(const struct worker *worker, struct buffer *block)
@@ -358,22 +320,24 @@ _Noreturn void worker_main(struct script *script, const struct worker_birth *bir
 	struct buffer block = {0};
 	struct error error;
 
-	worker = (struct worker){
-		.birth = birth, .script = script, .control = birth->control, .heir = -1};
+	worker = (struct worker){.birth = birth, .script = script, .heir = -1};
 	CHECK(uv_loop_init(&worker.loop) == 0);
 	script_set_loop(script, &worker.loop);
+	lifeline_open(&worker.lifeline, &worker.loop, script, WIRE_ROLE_WORKER, birth->control,
+		&lifeline_owner, &worker);
 	if (worker_settings_read(&worker.settings, birth->plan, &error) != 0 ||
 		http_server_new(&worker.server, &worker.loop, &worker.settings.http, &handler,
 			&worker, counters, &error) != 0 ||
-		worker_feed_open(&worker.feed, &worker.loop, worker.server, counters,
-			birth->seat_number, worker.settings.publish_limit, &error) != 0 ||
-		listen_to_bell(&worker, &error) != 0)
+		open_feed(&worker, counters, &error) != 0 ||
+		bell_watch_shared(&worker.bell, &worker.loop, script, &error) != 0)
 		fail_start_error(&worker, &error);
 	script_set_publish(script, worker_feed_publish, &worker.feed);
 	open_handles(&worker);
+	if (birth->single != NULL)
+		birth->single->on_loop(&worker.loop);
 	script_start(script, "perigee.worker", "before_start", describe(&worker, &block),
 		on_may_serve, &worker);
 	buffer_free(&block);
 	(void)uv_run(&worker.loop, UV_RUN_DEFAULT);
-	UNREACHABLE("the heartbeat keeps the loop alive until leave()");
+	UNREACHABLE("the heartbeat keeps the loop alive until lifeline_leave()");
 }

@@ -5,7 +5,6 @@
 
 #include "base/check.h"
 #include "shm/feed.h"
-#include "wire/role.h"
 
 static void warn_of_loss(struct worker_feed *worker_feed)
 {
@@ -33,13 +32,14 @@ static void on_bell(void *context)
 }
 
 int worker_feed_open(struct worker_feed *worker_feed, uv_loop_t *loop, struct http_server *server,
-	struct http_counters *counters, unsigned seat, uint64_t limit, struct error *error)
+	struct http_counters *counters, const struct worker_feed_place *place, struct error *error)
 {
-	*worker_feed = (struct worker_feed){.server = server, .counters = counters, .limit = limit};
-	worker_feed->feed = shm_feed_join(WIRE_FD_FEED, WIRE_FD_BELL, seat, error);
+	*worker_feed =
+		(struct worker_feed){.server = server, .counters = counters, .limit = place->limit};
+	worker_feed->feed = shm_feed_join(place->feed, place->bell, place->seat, error);
 	if (worker_feed->feed == NULL)
 		return -1;
-	return bell_watch(&worker_feed->bell, loop, WIRE_FD_BELL, on_bell, worker_feed, error);
+	return bell_watch(&worker_feed->bell, loop, place->bell, on_bell, worker_feed, error);
 }
 
 int worker_feed_publish(void *context, struct slice topic, int kind, struct slice message)

@@ -23,9 +23,17 @@ struct worker_feed {
 	uint64_t lost; /* messages that are in the log already */
 };
 
-/* Joins the feed that the process was given, as `seat`. Returns 0, or -1 with *error. */
+/* The feed that a worker is given, and how it takes part. */
+struct worker_feed_place {
+	int feed; /* memfd and eventfd; they stay the caller's */
+	int bell;
+	unsigned seat;
+	uint64_t limit; /* setting publish_limit */
+};
+
+/* Joins it. Returns 0, or -1 with *error. */
 int worker_feed_open(struct worker_feed *worker_feed, uv_loop_t *loop, struct http_server *server,
-	struct http_counters *counters, unsigned seat, uint64_t limit, struct error *error);
+	struct http_counters *counters, const struct worker_feed_place *place, struct error *error);
 
 /*
  * Publishes; a script_publish_function, whose context is the worker_feed. Returns HTTP_OK,

@@ -2,9 +2,11 @@
 #include "worker/worker_settings.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "shm/feed.h"
+#include "tls/tls.h"
 #include "wire/record.h"
 
 #define DAY_MS (24u * 3600 * 1000)
@@ -24,6 +26,32 @@ static int read_access_log(struct slice plan, int *ret_format, struct error *err
 		}
 	}
 	return error_set(error, EINVAL, "the plan has no access_log that is known");
+}
+
+static void read_secure(bool is_secure[WIRE_BIND_MAX], struct slice plan)
+{
+	const char *key;
+	const char *value;
+	size_t offset = 0;
+
+	while (record_next(plan, &offset, &key, &value)) {
+		unsigned long position =
+			strcmp(key, "tls_bind") == 0 ? strtoul(value, NULL, 10) : 0;
+
+		if (position >= 1 && position <= WIRE_BIND_MAX)
+			is_secure[position - 1] = true;
+	}
+}
+
+int worker_settings_tls(struct tls_context **ret_context, struct slice plan, struct error *error)
+{
+	const char *certificate = record_find(plan, "tls_certificate");
+	const char *key = record_find(plan, "tls_key");
+
+	*ret_context = NULL;
+	if (certificate == NULL || certificate[0] == '\0')
+		return 0;
+	return tls_context_new(ret_context, certificate, key != NULL ? key : "", error);
 }
 
 int worker_settings_read(
@@ -57,6 +85,9 @@ int worker_settings_read(
 	};
 	uint64_t compression;
 	uint64_t compress;
+
+	memset(ret_settings->is_secure, 0, sizeof ret_settings->is_secure);
+	read_secure(ret_settings->is_secure, plan);
 
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
 		uint64_t number;

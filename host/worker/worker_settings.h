@@ -5,9 +5,11 @@
 #include "base/error.h"
 #include "base/slice.h"
 #include "http/server.h"
+#include "wire/message.h"
 
 struct worker_settings {
 	struct http_config http;
+	bool is_secure[WIRE_BIND_MAX]; /* by listener: what comes there is TLS */
 	uint64_t publish_limit;  /* bytes of a topic and its message; more cannot be published */
 	uint64_t worker_timeout; /* ms without a heartbeat until the manager calls us stuck */
 };
@@ -15,5 +17,9 @@ struct worker_settings {
 /* Reads a checked plan. Returns 0, or -1 with *error. */
 int worker_settings_read(
 	struct worker_settings *ret_settings, struct slice plan, struct error *error);
+
+/* The certificate of a checked plan: *ret_context stays NULL when it has none. Returns 0, or -1
+ * with *error. */
+int worker_settings_tls(struct tls_context **ret_context, struct slice plan, struct error *error);
 
 #endif

@@ -15,18 +15,24 @@
 #include "shm/slots.h"
 #include "shm/wait.h"
 #include "wire/message.h"
+#include "wire/record.h"
 #include "wire/role.h"
+#include "worker/load.h"
+#include "worker/managed.h"
 #include "worker/title.h"
 #include "worker/worker.h"
+#include "worker/worker_settings.h"
 #include "worker/zygote_fork.h"
+#include "worker/zygote_orders.h"
 
 struct zygote {
 	pid_t manager;
 	struct script *script;
 	uv_loop_t loop;
 	struct shm_slots *slots;
-	struct buffer plan; /* every setting, resolved; children read it */
-	struct buffer body; /* of the order being read */
+	struct tls_context *tls; /* its workers', or NULL */
+	struct buffer plan;      /* every setting, resolved; children read it */
+	struct zygote_orders orders;
 };
 
 static void tell(enum wire_type type, uint64_t child, pid_t pid, int number, struct slice text)
@@ -66,29 +72,26 @@ static int set_up(struct zygote *zygote, struct error *error)
 	zygote->slots = shm_slots_map(WIRE_FD_SLOTS, error);
 	if (zygote->slots == NULL)
 		return -1;
+	shm_slots_protect(zygote->slots);
 	/* A line printed is a line logged, though stdout is a pipe; the children inherit this. */
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
 	if (uv_loop_init(&zygote->loop) != 0)
 		return error_set(error, ENOMEM, "cannot make the event loop");
-	return script_open(&zygote->script, &zygote->loop, error);
+	if (script_open(&zygote->script, &zygote->loop, error) != 0)
+		return -1;
+	zygote_orders_open(&zygote->orders, zygote->script);
+	return 0;
 }
 
 /* Runs the user's files and the main_process_start listeners. Returns 0, or what to exit with. */
 static int load(struct zygote *zygote)
 {
-	struct buffer settings = {0};
 	struct error error;
-	int result;
 
-	if (record_load(&settings, WIRE_FD_SETTINGS, &error) != 0)
-		return fail_load_error(&error);
-	result = script_run(zygote->script, "perigee.boot", "load",
-		(struct slice){settings.data, settings.size}, 0, &zygote->plan);
-	buffer_free(&settings);
-	if (result != 0)
+	if (load_application(zygote->script, WIRE_FD_SETTINGS, &zygote->plan) != 0)
 		return fail_load(zygote->plan.data, zygote->plan.size);
-	if (script_check_loop(zygote->script, &error) != 0 ||
-		record_check((struct slice){zygote->plan.data, zygote->plan.size}, &error) != 0)
+	if (worker_settings_tls(&zygote->tls, (struct slice){zygote->plan.data, zygote->plan.size},
+		    &error) != 0)
 		return fail_load_error(&error);
 	tell(WIRE_PLAN, 0, 0, 0, (struct slice){zygote->plan.data, zygote->plan.size});
 	return 0;
@@ -137,7 +140,7 @@ static void forget_zygote(struct zygote *zygote, struct fork_fds *fds)
 	fd_close(&fds->out);
 	fd_close(&fds->err);
 	(void)uv_loop_close(&zygote->loop);
-	buffer_free(&zygote->body);
+	zygote_orders_forget(&zygote->orders);
 }
 
 _Noreturn static void become_worker(
@@ -147,37 +150,75 @@ _Noreturn static void become_worker(
 
 	forget_zygote(zygote, fds);
 	title_set("worker %u gen %u", order->slot, order->generation);
+	shm_slots_take(zygote->slots, (unsigned)order->number);
 	birth = (struct worker_birth){.slot = order->slot,
 		.generation = order->generation,
 		.seat = shm_slots_seat(zygote->slots, (unsigned)order->number),
 		.seat_number = (unsigned)order->number,
 		.plan = {zygote->plan.data, zygote->plan.size},
 		.control = fds->control,
+		.feed = WIRE_FD_FEED,
+		.bell = WIRE_FD_BELL,
+		.tls = zygote->tls,
 		.listener_count = fds->listener_count};
 	memcpy(birth.listeners, fds->listeners, sizeof birth.listeners);
 	worker_main(zygote->script, &birth);
 }
 
-static void obey_fork(
-	struct zygote *zygote, const struct wire_message *order, int *received, size_t count)
+_Noreturn static void become_managed(
+	struct zygote *zygote, const struct zygote_order *order, struct fork_fds *fds)
 {
+	static struct managed_birth birth; /* one per process; lives as long as it */
+	const struct slice terms = {order->body.data, order->body.size};
+	const char *name = record_find(terms, "process");
+
+	forget_zygote(zygote, fds);
+	title_set("%s gen %u", name != NULL ? name : "managed", order->message.generation);
+	shm_slots_take(zygote->slots, (unsigned)order->message.number);
+	birth = (struct managed_birth){
+		.generation = order->message.generation, .terms = terms, .control = fds->control};
+	managed_main(zygote->script, &birth);
+}
+
+_Noreturn static void become(
+	struct zygote *zygote, const struct zygote_order *order, struct fork_fds *fds)
+{
+	if (order->message.role == WIRE_ROLE_MANAGED)
+		become_managed(zygote, order, fds);
+	become_worker(zygote, &order->message, fds);
+}
+
+/* Whether an order to fork can be obeyed; its descriptors are in *fds then. */
+static bool understand(const struct zygote_order *order, struct fork_fds *fds)
+{
+	const struct slice body = {order->body.data, order->body.size};
+	struct error ignored;
+
+	return (order->message.role == WIRE_ROLE_WORKER ||
+		       order->message.role == WIRE_ROLE_MANAGED) &&
+	       record_check(body, &ignored) == 0 && take_fds(fds, order->fds, order->count) == 0;
+}
+
+static void obey_fork(struct zygote *zygote, struct zygote_order *received)
+{
+	const struct wire_message *order = &received->message;
 	struct fork_fds fds = {0};
 	pid_t pid;
 
-	if (order->role != WIRE_ROLE_WORKER || take_fds(&fds, received, count) != 0) {
+	if (!understand(received, &fds)) {
 		tell(WIRE_FORK_FAILED, order->child, 0, EPROTO, SLICE(""));
-		close_fds(received, count);
+		close_fds(received->fds, received->count);
 		return;
 	}
 	(void)fflush(NULL); /* what is buffered now would be written by both */
 	pid = zygote_fork(zygote->manager);
 	if (pid == 0)
-		become_worker(zygote, order, &fds);
+		become(zygote, received, &fds);
 	if (pid > 0)
 		tell(WIRE_FORKED, order->child, pid, 0, SLICE(""));
 	else
 		tell(WIRE_FORK_FAILED, order->child, 0, errno, SLICE(""));
-	close_fds(received, count);
+	close_fds(received->fds, received->count);
 }
 
 /* A hook that leaves a handle open would leave it in every child to come. */
@@ -196,22 +237,20 @@ static void run_hook(struct zygote *zygote, const char *name)
 /* Returns false when the zygote is to end. */
 static bool obey(struct zygote *zygote)
 {
-	struct wire_message order;
-	int fds[FD_PASS_MAX];
-	size_t count = FD_PASS_MAX;
+	struct zygote_order order;
 
-	if (wire_receive(WIRE_FD_CONTROL, &order, &zygote->body, fds, &count, 0) != 1)
+	if (!zygote_orders_next(&zygote->orders, &order))
 		return false; /* the manager is gone */
-	if (order.type == WIRE_FORK) {
-		obey_fork(zygote, &order, fds, count);
-		return true;
-	}
-	close_fds(fds, count);
-	if (order.type == WIRE_ALL_READY)
+	if (order.message.type == WIRE_FORK)
+		obey_fork(zygote, &order);
+	else
+		close_fds(order.fds, order.count);
+	buffer_free(&order.body);
+	if (order.message.type == WIRE_ALL_READY)
 		run_hook(zygote, "ready");
-	if (order.type == WIRE_STOP)
+	if (order.message.type == WIRE_STOP)
 		run_hook(zygote, "stop");
-	return order.type != WIRE_STOP;
+	return order.message.type != WIRE_STOP;
 }
 
 int zygote_main(void)

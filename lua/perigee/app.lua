@@ -2,6 +2,7 @@
 local background = require "perigee.background"
 local caller = require "perigee.caller"
 local hooks = require "perigee.hooks"
+local main_process = require "perigee.main_process"
 local phase = require "perigee.phase"
 local router = require "perigee.router"
 local scope = require "perigee.scope"
@@ -16,7 +17,8 @@ local websocket = require "perigee.websocket"
 ---@field ctx table yours; each process has its own copy
 ---@field shared table shared objects: assigned in the main process, read everywhere
 ---@field config table the settings in use, read-only
----@field m table|nil in a worker: name, pid, slot, generation
+---@field m perigee.Member|nil in a worker: name, pid, slot, generation, and control
+---@field manager perigee.Manager in the main process: control
 local methods = setmetatable({}, { __index = scope.methods })
 
 local app_mt = { __name = "perigee.app", __index = methods }
@@ -76,6 +78,7 @@ function app.new(name, settings)
   self.background = background.new()
   self.gathered = {} -- listeners of blueprints that are among the app's
   self.around_none = nil -- what is around the answer when no route fits; set by freeze
+  self.manager = main_process.new()
   self.m = nil
   return setmetatable(self, app_mt)
 end

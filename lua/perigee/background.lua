@@ -73,7 +73,7 @@ end
 
 --- Starts an entry in a worker, or keeps it for the workers.
 local function declare(self, app, what, entry)
-  if phase.current == "worker" then return self:start_entry(app, entry) end
+  if phase.is_forked() then return self:start_entry(app, entry) end
   if app.frozen then caller.fail("%s: too late in the main process; the workers have been told", what) end
   self.declared[#self.declared + 1] = entry
   return nil
@@ -104,7 +104,7 @@ function methods:every(app, seconds, fn, options)
   if once == "app" and not options.name then
     caller.fail("app:every: what runs once per app needs a name, by which the workers know it")
   end
-  if once == "app" and phase.current == "worker" then
+  if once == "app" and phase.is_forked() then
     caller.fail("app:every: once = \"app\" cannot be said in a worker; do it while the file is loaded")
   end
   local entry = { kind = "every", place = caller.place(), fn = fn, period = seconds * 1000, once = once,

@@ -11,6 +11,7 @@ local files = require "perigee.files"
 local handles = require "perigee.handles"
 local listeners = require "perigee.listeners"
 local log = require "perigee.log"
+local manage_terms = require "perigee.manage_terms"
 local phase = require "perigee.phase"
 local record = require "perigee.record"
 local scope = require "perigee.scope"
@@ -98,12 +99,22 @@ end
 
 -- ── Settings ─────────────────────────────────────────────────────────────────────────────────
 
+--- A socket that systemd passed, "3:web"; one without a name has its number only.
+local function note_socket(text)
+  local number, name = text:match("^(%d+):(.+)$")
+  if not number then return end
+  bind.passed[name] = bind.passed[name] or {}
+  table.insert(bind.passed[name], tonumber(number))
+end
+
 --- What flags and environment gave, out of a record block.
 local function read_given(block)
   local given, path = settings.given(), nil
   for key, values in pairs(record.parse(block)) do
     if key == "app" then
       path = values[#values]
+    elseif key == "socket" then
+      for _, value in ipairs(values) do note_socket(value) end
     elseif not key:find("^origin%.") then
       local setting = settings.by_name[key]
       if not setting then error("the settings block has an unknown key: " .. key, 0) end
@@ -130,6 +141,20 @@ local function config_path(given, path)
   return exists(beside, "file") and beside or nil
 end
 
+--- Raises when TLS is half configured: nobody is to find out that it was not on.
+local function check_tls(given)
+  local values, origins = given.values, given.origins
+  if #given.secure == 0 then
+    local name = values.tls_certificate and "tls_certificate" or values.tls_key and "tls_key"
+    if name then
+      error(("%s: %s is set, but no address in bind begins with 'tls:'"):format(origins[name] or name,
+        name), 0)
+    end
+  elseif not (values.tls_certificate and values.tls_key) then
+    error(("%s: an address with 'tls:' needs tls_certificate and tls_key"):format(origins.bind or "bind"), 0)
+  end
+end
+
 --- Evaluates the app and its config script and resolves the settings. Does not run hooks.
 ---@param given perigee.Given from flags and environment; completed here
 ---@param path string of the app's file
@@ -145,7 +170,9 @@ function boot.evaluate(given, path)
   end
   settings.give_all(given, app.given_settings, app.place)
   settings.give_defaults(given)
-  given.values.bind = bind.resolve_all(given.values.bind, given.origins.bind or "bind")
+  if given.values.single_process == "1" then given.values.workers = "1" end
+  given.values.bind, given.secure = bind.resolve_all(given.values.bind, given.origins.bind or "bind")
+  check_tls(given)
   app_module.set(app, "config", app_module.read_only(settings.config(given.values)))
   if given.values.mode == "development" then log.set_level("debug") end
   return app
@@ -158,14 +185,14 @@ local function make_plan(app, given, path)
   record.add(pieces, "name", app.name)
   record.add(pieces, "routes", #app.router.routes)
   for _, name in ipairs(settings.names) do
-    local value = given.values[name]
-    if type(value) == "table" then
-      for _, element in ipairs(value) do record.add(pieces, name, element) end
-    else
-      record.add(pieces, name, value or "")
-    end
+    record.add_all(pieces, name, given.values[name] or "")
   end
+  for _, position in ipairs(given.secure) do record.add(pieces, "tls_bind", position) end
   for _, source in ipairs(sources) do record.add(pieces, "source", source) end
+  for _, process in ipairs(manage_terms.declared) do
+    record.add(pieces, "manage", process.name)
+    for key, value in pairs(process.fields) do record.add_all(pieces, "manage." .. key, value) end
+  end
   return record.block(pieces)
 end
 

@@ -110,13 +110,37 @@ end
 
 -- ── Settings from the command line ───────────────────────────────────────────────────────────
 
---- Descriptors handed over by systemd, as addresses; nil when there are none for us.
-local function systemd_binds(environment)
+--- Descriptors handed over by systemd, and their names; nil when there are none for us.
+local function systemd_sockets(environment)
   local count = tonumber(environment.LISTEN_FDS)
   if not count or count < 1 or tonumber(environment.LISTEN_PID) ~= uv.os_getpid() then return nil end
-  local list = {}
-  for i = 1, count do list[i] = "fd:" .. SYSTEMD_FIRST_FD + i - 1 end
+  local names, list = {}, {}
+  for name in ((environment.LISTEN_FDNAMES or "") .. ":"):gmatch("([^:]*):") do names[#names + 1] = name end
+  for i = 1, count do list[i] = { number = SYSTEMD_FIRST_FD + i - 1, name = names[i] or "" } end
   return list
+end
+
+local function addresses_of(sockets)
+  local list = {}
+  for i, socket in ipairs(sockets) do list[i] = "fd:" .. socket.number end
+  return list
+end
+
+-- What needs a manager. In the app's files these are left alone: they say what holds otherwise.
+local managers = { "daemon", "group", "log_file", "pid_file", "user" }
+
+--- Refuses what --single-process cannot do.
+local function check_single_process(given)
+  local function refuse(name)
+    error(("%s: with single_process there is no manager, so there is no '%s'"):format(
+      given.origins[name], name), 0)
+  end
+  for _, name in ipairs(managers) do
+    if given.values[name] and given.values[name] ~= "0" then refuse(name) end
+  end
+  if given.values.workers and given.values.workers ~= "auto" and given.values.workers ~= "1" then
+    refuse "workers"
+  end
 end
 
 --- What flags and environment give, the flags first.
@@ -137,8 +161,12 @@ function cli.given(result, environment)
     end
   end
   settings.give_environment(given, environment)
-  local passed = systemd_binds(environment)
-  if passed and not given.values.bind then settings.give(given, "bind", passed, "LISTEN_FDS") end
+  local passed = systemd_sockets(environment)
+  given.passed = passed or {}
+  if given.values.single_process == "1" then check_single_process(given) end
+  if passed and not given.values.bind then
+    settings.give(given, "bind", addresses_of(passed), "LISTEN_FDS")
+  end
   return given
 end
 
@@ -151,6 +179,9 @@ local function given_block(given, path)
       record.add(pieces, name, element)
     end
     record.add(pieces, "origin." .. name, given.origins[name])
+  end
+  for _, socket in ipairs(given.passed) do
+    record.add(pieces, "socket", socket.number .. ":" .. socket.name)
   end
   return record.block(pieces)
 end

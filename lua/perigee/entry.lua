@@ -53,6 +53,7 @@ function entry.open(address, release)
     cancel = function(serial, why) require("perigee.dispatch").cancel(serial, why) end,
     writable = function(serial) require("perigee.dispatch").writable(serial) end,
     websocket = websocket_event,
+    answer = function(id, block) require("perigee.control").answer(id, block) end,
     tick = scheduler.tick,
     ready = scheduler.ready,
     changed = function() require("perigee.waiting").changed() end,

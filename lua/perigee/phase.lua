@@ -2,6 +2,7 @@
 ---
 ---   none → load → main_process_start → main        in the zygote
 ---                                       main → worker   in a process forked from it
+---                                       main → managed  in another
 ---   none → load → check                             in `perigee check`
 local phase = { current = "none" }
 
@@ -9,6 +10,12 @@ local phase = { current = "none" }
 ---@return boolean
 function phase.can_share()
   return phase.current == "none" or phase.current == "load" or phase.current == "main_process_start"
+end
+
+--- Whether this is a process of the app's that runs, forked from the main process.
+---@return boolean
+function phase.is_forked()
+  return phase.current == "worker" or phase.current == "managed"
 end
 
 return phase

@@ -14,6 +14,7 @@ local caller = require "perigee.caller"
 local latch = require "perigee.latch"
 local nearest = require "perigee.nearest"
 local pipe = require "perigee.pipe"
+local signals = require "perigee.signal"
 local task = require "perigee.task"
 
 local process = {}
@@ -130,11 +131,6 @@ local function check_over(self)
   if self.reaped and self.silent then self.over:open() end
 end
 
-local signal_names = {}
-for name, number in pairs(uv.constants) do
-  if name:find("^SIG%u") then signal_names[number] = name end
-end
-
 --- One line of the shepherd's.
 local function on_word(self, line)
   local word, first, second = line:match("^(%a+) (%S+) ?(.*)$")
@@ -146,7 +142,7 @@ local function on_word(self, line)
   elseif word == "exited" then
     local signal = tonumber(second)
     self.result = signal == 0 and { code = tonumber(first) }
-      or { signal = signal_names[signal] or signal }
+      or { signal = signals.names[signal] or signal }
   end
 end
 
@@ -176,7 +172,8 @@ local function spawn(self, argv, options, stdio)
   stdio[SHEPHERD_FD + 1] = self.control
   local handle, message, code
   handle, message, code = uv.spawn(PROGRAM, {
-    args = { "@shepherd", unpack(argv) }, stdio = stdio, cwd = options.cwd, env = self.env, detached = true,
+    args = { "@shepherd", "--", unpack(argv) }, stdio = stdio, cwd = options.cwd, env = self.env,
+    detached = true,
   }, function()
     handle:close()
     self.reaped = true
@@ -259,24 +256,12 @@ function methods:is_running()
   return not self.over.is_open
 end
 
-local function signal_number(signal)
-  local number = type(signal) == "number" and signal or nil
-  if type(signal) == "string" then
-    local name = signal:upper()
-    number = uv.constants[name:find("^SIG") and name or "SIG" .. name]
-  end
-  if not number or number % 1 ~= 0 or number < 1 or number > 64 then
-    caller.fail("process:kill: %s is no signal", tostring(signal))
-  end
-  return number
-end
-
 --- Sends a signal to the whole tree: the command, its group, and every process that came of it.
 --- Does not yield.
 ---@param signal string|number|nil "SIGTERM" (default), "kill", 15 …
 ---@return boolean # false when it has ended
 function methods:kill(signal)
-  local number = signal_number(signal or "SIGTERM")
+  local number = signals.number("process:kill", signal or "SIGTERM")
   if self.silent then return false end
   self.control:write(string.char(number))
   return true

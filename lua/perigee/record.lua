@@ -11,6 +11,15 @@ function record.add(pieces, key, value)
   pieces[#pieces + 1] = key .. "\0" .. value .. "\0"
 end
 
+--- Appends a record for each element of a list, or one for what is none.
+---@param pieces string[]
+---@param key string
+---@param value string|number|(string|number)[]
+function record.add_all(pieces, key, value)
+  if type(value) ~= "table" then return record.add(pieces, key, value) end
+  for _, element in ipairs(value) do record.add(pieces, key, element) end
+end
+
 ---@param pieces string[]
 ---@return string
 function record.block(pieces)

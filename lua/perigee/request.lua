@@ -36,7 +36,7 @@ local CLIENT, TAKEN, FORM, DISCONNECT = {}, {}, {}, {}
 ---@field query_string string not decoded, "" when none
 ---@field query table<string, string> the first value of each name
 ---@field version string "1.1"
----@field scheme string "http", or what a trusted proxy says
+---@field scheme string "https" when it came over TLS, or what a trusted proxy says
 ---@field host string|nil the Host header, or what a trusted proxy or an absolute target says
 ---@field ip string|nil of the client: "127.0.0.1", "::1", "unix:"; through trusted proxies
 ---@field peer_ip string|nil of who is connected to us
@@ -189,7 +189,7 @@ end
 
 function getters.scheme(self)
   if not alive(self) then return nil end
-  return client(self).scheme or "http"
+  return client(self).scheme or (self[POINTER].is_secure == 1 and "https" or "http")
 end
 
 function getters.host(self)

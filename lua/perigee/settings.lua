@@ -22,13 +22,18 @@ local DAY = 86400
 ---@field most number|nil
 ---@field values string[]|nil of an enum
 ---@field check nil|fun(element: any): boolean, string|nil of a list's elements
+---@field early boolean|nil it counts before the app's files are read, so they cannot set it
 ---@field help string
 
 ---@type perigee.Setting[]
 settings.list = {
   { name = "bind", type = "list", default = { "127.0.0.1:8000" }, argument = "ADDRESS", check = bind.check,
     least = 1,
-    help = "where to listen: host:port, :port, [v6]:port, unix:/path or fd:N; may be repeated" },
+    help = "where to listen: host:port, :port, [v6]:port, unix:/path, fd:N or fd:NAME, tls: before it for "
+      .. "TLS; may be repeated" },
+  { name = "tls_certificate", type = "string", argument = "FILE",
+    help = "PEM, with its chain, for what is bound with tls:" },
+  { name = "tls_key", type = "string", argument = "FILE", help = "PEM, the certificate's key" },
   { name = "workers", type = "workers", default = "auto", least = 1, most = 256,
     help = "worker processes; auto: one for each CPU this process may use" },
   { name = "config", type = "string", argument = "FILE",
@@ -54,10 +59,22 @@ settings.list = {
     help = "for the app to load, and for a worker to be ready" },
   { name = "restart_order", type = "enum", default = "startup_first",
     values = { "startup_first", "shutdown_first" }, help = "which worker of a slot goes first at a reload" },
+  { name = "restart_keep", type = "int", default = 100, least = 0, most = 100,
+    help = "percent of the workers a restart leaves alone meanwhile; 100: one at a time" },
   { name = "restart_delay_min", type = "seconds", default = 0.1, least = 0.001, most = 3600,
     help = "before the first restart of a worker that died young" },
   { name = "restart_delay_max", type = "seconds", default = 30, least = 0.001, most = 3600,
     help = "to which that delay grows" },
+  { name = "user", type = "string", argument = "NAME", early = true,
+    help = "whom the app's processes run as, by name or number" },
+  { name = "group", type = "string", argument = "NAME", early = true,
+    help = "their group, by name or number; default the user's" },
+  { name = "daemon", type = "bool", default = false, early = true,
+    help = "go into the background; the command returns when the app serves" },
+  { name = "single_process", type = "bool", default = false, early = true,
+    help = "everything in one process, without a manager: for debuggers and profilers" },
+  { name = "pid_file", type = "string", argument = "FILE", early = true,
+    help = "where the manager's pid is written" },
   { name = "log_file", type = "string", argument = "FILE", help = "where the log goes; default stderr" },
   { name = "shared_memory", type = "size", default = 64 * MIB, least = 512 * KIB, most = 1024 * GIB,
     help = "for the shared objects" },
@@ -284,7 +301,7 @@ function settings.give(given, name, written, source)
   end
 end
 
---- Gives all settings of a table, whose keys must be setting names.
+--- Gives all settings of a table of the app's or its config script's; the keys must be names of settings.
 ---@param given perigee.Given
 ---@param written table
 ---@param source string|fun(name: string): string
@@ -293,7 +310,12 @@ function settings.give_all(given, written, source)
   for key in pairs(written) do keys[#keys + 1] = tostring(key) end
   table.sort(keys)
   for _, key in ipairs(keys) do
-    settings.give(given, key, written[key], type(source) == "function" and source(key) or source)
+    local from = type(source) == "function" and source(key) or source
+    if settings.by_name[key] and settings.by_name[key].early then
+      error(("%s: setting '%s' counts before the app's files are read: it is for flags and environment")
+        :format(from, key), 0)
+    end
+    settings.give(given, key, written[key], from)
   end
 end
 

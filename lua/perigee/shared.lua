@@ -15,9 +15,59 @@ local shared = {}
 ---@param name string 1 to 63 bytes
 ---@param kind "int64"|"double"|"bool"
 ---@param options { initial: number|boolean }|nil for a new one; default 0 or false
----@return perigee.SharedValue # with get, set, and for numbers add; all atomic
+---@return perigee.SharedValue # with get, set, cas, exchange, and for numbers add, max, min; all atomic
 function shared.value(name, kind, options)
   return require("perigee.shared.value").new(name, kind, options)
+end
+
+--- Numbers or booleans by index, from 1. Does not yield; raises at the caller's place.
+---@param name string 1 to 63 bytes
+---@param kind "int64"|"double"|"int32"|"uint8"|"bool"|nil nil: of one that exists
+---@param count number|nil how many; all begin as 0 or false
+---@return perigee.SharedArray # with what a value has, after an index; read, write, fill and length
+function shared.array(name, kind, count, options)
+  return require("perigee.shared.array").new(name, kind, count, options)
+end
+
+--- A lock: acquire(timeout), release(), with(fn, timeout), owner(). Does not yield; raises at the caller's
+--- place, as all of these.
+---@param name string
+---@return perigee.SharedLock
+function shared.lock(name, options)
+  return require("perigee.shared.lock").new(name, options)
+end
+
+--- A number of permits: acquire(timeout), release(), with(fn, timeout), available().
+---@param name string
+---@param permits number|nil nil: of one that exists
+---@return perigee.SharedSemaphore
+function shared.semaphore(name, permits, options)
+  return require("perigee.shared.semaphore").new(name, permits, options)
+end
+
+--- A flag: set(), clear(), is_set(), wait(timeout).
+---@param name string
+---@return perigee.SharedEvent
+function shared.event(name, options)
+  return require("perigee.shared.event").new(name, options)
+end
+
+--- A place where a number of tasks wait for each other: wait(timeout).
+---@param name string
+---@param parties number|nil nil: of one that exists
+---@return perigee.SharedBarrier
+function shared.barrier(name, parties, options)
+  return require("perigee.shared.barrier").new(name, parties, options)
+end
+
+--- What one process does for all, once for as long as the host runs: once() or once:run(timeout) in any
+--- process does it or waits for it, and returns what fn did.
+---@param name string
+---@param fn fun(): any its result is passed as JSON; may yield
+---@param options { limit: number }|nil limit: bytes of the result as JSON; default 4096
+---@return perigee.SharedOnce
+function shared.once(name, fn, options)
+  return require("perigee.shared.once").new(name, fn, options)
 end
 
 --- A table of strings, numbers, booleans and nested tables by string keys, with times to live and lists; a

@@ -18,7 +18,8 @@ local waiting = {}
 local AGAIN = 0.25        -- seconds after which a head looks for itself; SHM_WAIT_AGAIN of host/shm/wait.h
 local AGAIN_SILENT = 0.01 -- the same where no bell rings, as in the main process
 
-local busy = {} -- lines with tasks, as keys
+local busy = {}     -- lines with tasks, as keys
+local watchers = {} -- functions that are called, too, when the bell has rung
 
 ---@class perigee.Line
 local methods = {}
@@ -143,8 +144,15 @@ function methods:take(timeout, attempt, ...)
   return wait(self, task, timeout and scheduler.now() + timeout * 1000, attempt, ...)
 end
 
+--- Has fn called whenever the bell has rung. It does not yield or raise.
+---@param fn fun()
+function waiting.watch(fn)
+  watchers[#watchers + 1] = fn
+end
+
 --- The bell has rung: every line's head looks. Called from C.
 function waiting.changed()
+  for i = 1, #watchers do watchers[i]() end
   for line in pairs(busy) do wake_head(line) end
 end
 

@@ -5,6 +5,7 @@ local boot = require "perigee.boot"
 local handles = require "perigee.handles"
 local listeners = require "perigee.listeners"
 local log = require "perigee.log"
+local member = require "perigee.member"
 local phase = require "perigee.phase"
 local record = require "perigee.record"
 local request = require "perigee.request"
@@ -35,8 +36,9 @@ function worker.before_start(block)
   math.randomseed(pid * 65537 + os.time())
   request.id_prefix = ("%x%x"):format(os.time(), pid)
   abi.C.http_request_id_prefix(request.id_prefix)
-  app_module.set(app, "m", {
+  app_module.set(app, "m", member.new {
     name = ("%s-%d"):format(values.role and values.role[1] or "worker", number("slot")),
+    role = "worker",
     pid = pid,
     slot = number("slot"),
     generation = number("generation"),

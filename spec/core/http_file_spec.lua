@@ -548,6 +548,29 @@ describe("http: a file that changes", function()
     assert.is_nil(body:find("more", 1, true))
   end))
 
+  -- A write first sets the file's time, then its size; who looks in between sees this.
+  it("by growing, seen in the midst of it, is sent as announced too", with_host({}, function(host)
+    local client = start_download(host, SIZE)
+    local got, length = 0, nil
+    assert(uv.fs_utime(path "www/big.bin", TIME + 5, TIME + 5))
+    client.tcp:read_start(function(err, chunk)
+      client.eof = client.eof or err or not chunk
+      got = got + #(chunk or "")
+      length = length or chunk and chunk:find("\r\n\r\n", 1, true) + 3 + SIZE
+    end)
+    repeat
+      local before = got
+      raw.pass(100)
+    until got == before
+    assert.is_nil(client.eof or nil)
+    local fd = assert(uv.fs_open(path "www/big.bin", "a", 420))
+    assert(uv.fs_write(fd, "more"))
+    uv.fs_close(fd)
+    raw.wait(function() return got >= length or client.eof end, "the file")
+    client:close()
+    assert.equal(length, got)
+  end))
+
   it("by a rename while it is sent is sent as it was", with_host({}, function(host)
     local client = start_download(host, SIZE)
     write("new.bin", "new")

@@ -6,7 +6,18 @@ local host = require "spec.support.host"
 local uv = require "luv"
 
 local app = [[
-local app = require "perigee".app "hot"
+local perigee = require "perigee"
+local app = perigee.app "hot"
+app:main_process_start(function(app)
+  app.shared.total = perigee.shared.value("total", "int64")
+  app.shared.counts = perigee.shared.array("counts", "double", 10)
+end)
+app:get("/cells", function()
+  local total, counts = app.shared.total, app.shared.counts
+  local number = total:add(1)
+  if total:cas(-1, 0) or counts:max(2, 1.5) > 2 then return "never" end
+  return counts:add(number % 10 + 1, 0.5) > 0 and "more\n" or "less\n"
+end)
 app:get("/", function() return "hello\n" end)
 app:get("/users/<id:int>", function(_, id) return id > 5 and "big\n" or "small\n" end)
 app:static("/files", ".")
@@ -43,7 +54,7 @@ end
 describe("the hot path", function()
   after_each(host.finish)
 
-  for _, path in ipairs { "/", "/users/42", "/header", "/body", "/files/app.lua", "/dict" } do
+  for _, path in ipairs { "/", "/users/42", "/header", "/body", "/files/app.lua", "/cells", "/dict" } do
     it("compiles for " .. path, function()
       local server = host.serve { app = app, flags = { "--workers", "1" }, binary = host.release_binary,
         env = { PERIGEE_JIT_LOG = "@DIR@/jit" } }

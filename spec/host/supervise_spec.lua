@@ -147,8 +147,20 @@ return app
       end
       wait.pause(math.random() * 0.1)
     end
-    for _ = 1, 20 do server:signal "sigttou" wait.pause(0.01) end
-    for _ = 1, 2 do server:signal "sigttin" wait.pause(0.01) end
+    -- Signals that come in one turn have no order: the next is sent when the last has been obeyed.
+    local refused = #server:matching "there can be 1 to 256 workers"
+    wait.till(20, "one worker to be left", function()
+      server:signal "sigttou"
+      wait.pause(0.01)
+      return #server:matching "there can be 1 to 256 workers" > refused
+    end)
+    wait.pause(0.2)
+    for workers = 1, 2 do
+      local pattern = ("from %d to %d workers"):format(workers, workers + 1)
+      local before = #server:matching(pattern)
+      server:signal "sigttin"
+      wait.till(20, pattern, function() return #server:matching(pattern) > before end)
+    end
     server:reload(host.versioned_app("last"))
     server:wait_version("last", 3, 40)
     server:wait_processes(6) -- manager, guardian, main process, three workers

@@ -1,6 +1,7 @@
 -- Real clients against the real binary: Node's ws, and websockets of Python. Where one cannot be
 -- had the spec is pending and says so.
 local host = require "spec.support.host"
+local run = require "spec.support.run"
 local uv = require "luv"
 
 local app = [[
@@ -68,22 +69,6 @@ async def main():
 
 asyncio.run(main())
 ]]
-
-local function run(argv, env)
-  local out, err, status = uv.new_pipe(false), uv.new_pipe(false), nil
-  local text = {}
-  local process = uv.spawn(argv[1], { args = { unpack(argv, 2) }, stdio = { nil, out, err }, env = env },
-    function(code) status = code end)
-  if not process then return "cannot be started", -1 end
-  for _, pipe in ipairs { out, err } do
-    pipe:read_start(function(_, chunk)
-      if chunk then text[#text + 1] = chunk else pipe:close() end
-    end)
-  end
-  while not status or not out:is_closing() or not err:is_closing() do uv.run "once" end
-  process:close()
-  return table.concat(text), status
-end
 
 describe("real clients:", function()
   local dir

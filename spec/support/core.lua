@@ -56,6 +56,28 @@ double shm_value_add_double(struct shm_value *value, double number);
 const char *shm_last_error(void);
 
 int getpid(void);
+struct shm_process {
+  char name[64]; char role[16]; char last_error[256]; uint64_t number; int64_t start_at; int64_t restart_at;
+  int32_t pid; uint32_t generation; uint32_t starts; uint32_t state; uint32_t server; uint32_t serving;
+};
+struct shm_row { struct shm_process process; uint64_t counters[16]; uint32_t keys_size; char keys[2048]; };
+struct shm_seat {
+  uint64_t heartbeat; uint64_t reserved[7]; uint64_t counters[16]; uint32_t keys_sequence; uint32_t keys_size;
+  char keys[2048]; char padding[56];
+};
+struct shm_slots;
+int shm_slots_create(struct error *error);
+struct shm_slots *shm_slots_map(int fd, struct error *error);
+void shm_slots_take(struct shm_slots *slots, unsigned index);
+struct shm_seat *shm_slots_seat(struct shm_slots *slots, unsigned index);
+void shm_slots_write(struct shm_slots *slots, unsigned index, const struct shm_process *process);
+void shm_slots_retire(struct shm_slots *slots, unsigned index);
+void shm_seat_clear(struct shm_seat *seat, uint64_t now);
+unsigned shm_state_seats(void);
+int shm_state_read(unsigned seat, struct shm_row *row);
+void shm_state_totals(uint64_t *totals);
+int shm_state_set_keys(const char *block, size_t size);
+
 int close(int fd);
 int pipe(int fds[2]);
 ssize_t write(int fd, const void *data, size_t size);

@@ -126,7 +126,8 @@ end
 -- @tparam table options app: source of app.lua in the new directory; files: { name = text } beside it, with
 -- their folders;
 -- env: { NAME = value }, where "@DIR@" is the new directory, as in arguments; binary; wrapper: argv before
--- the binary; stdio: { [fd] = handle } to inherit; deaf: output stays in the pipes until hear() is called
+-- the binary; stdio: { [fd] = handle } to inherit; open: other users may write to the
+-- directory; deaf: output stays in the pipes until hear() is called
 -- @return instance: { dir, pid, port, lines, stdout, stderr (lists of lines), status when it has ended }
 function host.start(arguments, options)
   options = options or {}
@@ -135,6 +136,7 @@ function host.start(arguments, options)
     lines = {}, stdout = {}, stderr = {}, cursor = 1, open_pipes = 2, allowed = {},
   }, instance_mt)
   instances[#instances + 1] = self
+  if options.open then uv.fs_chmod(self.dir, 511) end -- 0777
   if options.app then self:write(options.app) end
   for name, text in pairs(options.files or {}) do
     for at in name:gmatch "()/" do uv.fs_mkdir(self.dir .. "/" .. name:sub(1, at - 1), 493) end

@@ -17,7 +17,7 @@ describe("an address", function()
   end
 
   for _, written in ipairs { "", "x", "host:", "host:99999", "::1:80", "unix:", "unix:/x?mode=9", "fd:",
-    "fd:x", "http://x:80", "a/b:80" } do
+    "fd:", "fd:a b", "http://x:80", "a/b:80" } do
     it(("is not %q"):format(written), function()
       local ok, allowed = bind.check(written)
       assert.is_nil(ok)

@@ -1,0 +1,48 @@
+/*
+ * The head of an answer: whether the handler's own lines may be sent, how the body is framed, and
+ * the lines that are written for it.
+ *
+ * No state of its own; used by workers.
+ */
+#ifndef PERIGEE_HTTP_RESPONSE_HEAD_H
+#define PERIGEE_HTTP_RESPONSE_HEAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "http/request.h"
+
+#define HTTP_PREFIX_SIZE 320 /* status line, Date, Content-Type, length, Connection */
+
+/* What a head says besides the handler's own header lines. */
+struct http_response_head {
+	int status;
+	int type;
+	enum http_framing framing;
+	bool has_length;
+	uint64_t length;
+	bool closes;
+	bool says_close;  /* the handler's lines have "Connection: close" already */
+	struct slice own; /* header lines of this room's */
+	struct slice more;
+};
+
+/* The first bytes of a head, being written. */
+struct http_response_prefix {
+	char data[HTTP_PREFIX_SIZE];
+	size_t size;
+};
+
+/* Checks the handler's lines, "Name: value\r\n" each. Returns HTTP_OK or HTTP_BAD_HEADER. */
+int http_response_head_check(const char *headers, size_t size, struct http_response_head *head);
+
+/* Decides framing and closing for an answer of `length` bytes (-1: unknown). */
+void http_response_head_plan(
+	struct http_exchange *exchange, int64_t length, struct http_response_head *head);
+
+/* Writes everything in front of the handler's own lines. */
+void http_response_head_write(struct http_exchange *exchange, const struct http_response_head *head,
+	struct http_response_prefix *prefix);
+
+#endif
