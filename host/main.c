@@ -40,9 +40,11 @@ int main(int argc, char **argv)
 	case WIRE_ROLE_COMMAND:
 		return run_command(argc, argv);
 	case WIRE_ROLE_MANAGER:
-		return manager_main(argc > 2 ? atoi(argv[2]) : -1);
+		return manager_main(argc > 2 ? atoi(argv[2]) : -1, argc > 3 ? atoi(argv[3]) : -1);
 	case WIRE_ROLE_SINGLE:
 		return single_main(argc > 2 ? atoi(argv[2]) : -1, &sockets);
+	case WIRE_ROLE_PROBE:
+		return manager_probe(argc > 2 ? atoi(argv[2]) : -1);
 	case WIRE_ROLE_ZYGOTE:
 		return zygote_main();
 	case WIRE_ROLE_SHEPHERD:

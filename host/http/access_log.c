@@ -96,6 +96,18 @@ static bool is_id(struct slice text)
 	return true;
 }
 
+void http_access_id(const struct http_exchange *exchange, char id[HTTP_ID_SIZE])
+{
+	struct slice given = {0};
+
+	given.data = http_request_header(&exchange->view, exchange->view.serial, "x-request-id",
+		strlen("x-request-id"), 0, &given.size);
+	if (is_id(given))
+		(void)snprintf(id, HTTP_ID_SIZE, "%.*s", (int)given.size, given.data);
+	else
+		(void)snprintf(id, HTTP_ID_SIZE, "%s-%" PRIx64, id_prefix, exchange->view.serial);
+}
+
 static void put_id(struct http_access *access, const struct http_exchange *exchange)
 {
 	struct slice given = header(exchange, "x-request-id");

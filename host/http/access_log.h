@@ -26,6 +26,11 @@ struct http_access {
 /* A log in `format`, or NULL when that is HTTP_ACCESS_OFF or memory is out. free(3) ends it. */
 struct http_access *http_access_new(int format);
 
+#define HTTP_ID_SIZE 129 /* the longest id and its NUL */
+
+/* The id of a request that is not over, as req.id has it. */
+void http_access_id(const struct http_exchange *exchange, char id[HTTP_ID_SIZE]);
+
 /* Notes that the handler has been given the request, whose duration counts from now. */
 void http_access_begin(struct http_exchange *exchange);
 

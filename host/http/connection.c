@@ -161,6 +161,7 @@ static void dispatch(struct http_connection *connection)
 	struct http_exchange *exchange = connection->exchange;
 
 	exchange->view.state = HTTP_REQUEST_WAITING;
+	exchange->dispatched = uv_now(server->loop);
 	http_access_begin(exchange);
 	server->counters->requests++;
 	server->counters->busy++;

@@ -72,6 +72,19 @@ struct http_exchange *http_exchange_new(struct http_connection *connection)
 	return exchange;
 }
 
+struct http_exchange *http_exchange_find(uint64_t serial)
+{
+	for (struct slab *slab = pool.slabs; slab != NULL; slab = slab->next) {
+		for (size_t i = 0; i < SLAB_COUNT; i++) {
+			struct http_exchange *exchange = &slab->exchanges[i];
+
+			if (exchange->view.serial == serial && exchange->view.state != 0)
+				return exchange;
+		}
+	}
+	return NULL;
+}
+
 static void trim(struct buffer *buffer, size_t keep)
 {
 	buffer->size = 0;

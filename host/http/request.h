@@ -105,6 +105,8 @@ struct http_exchange {
 	uint64_t sent;                    /* body bytes of the answer */
 	uint64_t started; /* for the access log: uv_hrtime when the handler got it; 0 before */
 
+	uint64_t dispatched; /* loop time, ms, when the handler got it */
+
 	struct http_websocket *websocket; /* what it became; NULL for most */
 
 	struct arena arena; /* the decoded path */
@@ -113,6 +115,9 @@ struct http_exchange {
 
 /* An exchange for `connection`, or NULL when memory is out. */
 struct http_exchange *http_exchange_new(struct http_connection *connection);
+
+/* The exchange of the request `serial`, if it is not over; else NULL. Looks at all there are. */
+struct http_exchange *http_exchange_find(uint64_t serial);
 
 /* The client's address as text, looked up when it is first asked for. */
 const char *http_exchange_ip(struct http_exchange *exchange);

@@ -147,6 +147,9 @@ void http_server_set_heir(struct http_server *server, int heir);
 int http_server_publish(
 	struct http_server *server, struct slice topic, int kind, struct slice message);
 
+/* Whether that can be published: a text has to be UTF-8. */
+bool http_publication_valid(int kind, struct slice message);
+
 /* Closes everything at once, cancelling what is in flight; on_drained comes when it is done. */
 void http_server_stop(struct http_server *server);
 

@@ -205,6 +205,11 @@ static void deliver(struct http_websocket *websocket, struct publication *public
 			websocket, publication->opcode, false, publication->payload);
 }
 
+bool http_publication_valid(int kind, struct slice message)
+{
+	return kind == HTTP_WEBSOCKET_BINARY || websocket_utf8_valid(message.data, message.size);
+}
+
 int http_server_publish(
 	struct http_server *server, struct slice topic, int kind, struct slice message)
 {
@@ -215,8 +220,7 @@ int http_server_publish(
 	struct websocket_topic *found;
 	int count = 0;
 
-	if (publication.opcode == WEBSOCKET_TEXT &&
-		!websocket_utf8_valid(message.data, message.size))
+	if (!http_publication_valid(kind, message))
 		return HTTP_BAD_TEXT;
 	if (server->topics.buckets == NULL)
 		return 0;

@@ -396,7 +396,7 @@ static void on_exit_poll(uv_poll_t *handle, int status, int events)
 	child_check_exit(handle->data);
 }
 
-void child_learn_pid(struct child *child, pid_t pid)
+void child_watch_pid(struct child *child, pid_t pid)
 {
 	child->pid = pid;
 	fd_close(&child->spare);
@@ -406,6 +406,11 @@ void child_learn_pid(struct child *child, pid_t pid)
 	child->exit_poll.data = child;
 	child->handles++;
 	(void)uv_poll_start(&child->exit_poll, UV_READABLE, on_exit_poll);
+}
+
+void child_learn_pid(struct child *child, pid_t pid)
+{
+	child_watch_pid(child, pid);
 	guardian_add(&child->manager->guardian, pid);
 }
 
@@ -465,8 +470,20 @@ void child_drain(struct child *child, enum wire_drain how, int heir)
 	happen(child, CHILD_EVENT_DRAIN);
 }
 
-void child_on_stuck(struct child *child)
+void child_on_stuck(struct child *child, const char *where, size_t size)
 {
+	struct sink *sink = &child->manager->sink;
+	const char *line_end = size != 0 ? memchr(where, '\n', size) : NULL;
+	size_t line = line_end != NULL ? (size_t)(line_end - where) + 1 : size;
+	char label[SINK_LABEL_SIZE];
+
+	if (child->state == CHILD_READY && size != 0) {
+		child_label(child, label);
+		sink_log(
+			sink, "%s pid %d is stuck: %.*s", label, (int)child->pid, (int)line, where);
+		sink_text(sink, "manager", where + line, size - line);
+		child->explained = true;
+	}
 	happen(child, CHILD_EVENT_STUCK);
 }
 

@@ -84,6 +84,7 @@ struct child {
 	int command_pidfd;        /* or -1 */
 	siginfo_t command_status; /* how that ended, */
 	bool command_ended;       /* when it has */
+	bool explained;           /* the log says where it was stuck */
 	bool oom;                 /* the kernel killed something for memory at that time */
 	struct buffer refusal;    /* its own words on why it cannot start */
 
@@ -110,6 +111,25 @@ struct child *child_order_managed(
 struct child *child_exec_command(
 	struct generation *generation, struct managed_instance *instance, struct error *error);
 
+/* A ready child as one program tells the next that takes the manager's place. */
+struct child_seed {
+	enum wire_role role;
+	uint32_t slot;
+	uint64_t number;
+	pid_t pid;
+	int control;
+	int out;
+	int err;
+	unsigned seat;
+	uint64_t started; /* clock_now() */
+	uint64_t ready;
+	uint32_t starts; /* in its place, until now */
+};
+
+/* Takes it up as what it was: `generation`'s zygote, or the worker that serves a slot. Returns 0,
+ * or -1 with *error. */
+int child_adopt(struct generation *generation, const struct child_seed *seed, struct error *error);
+
 /* A message from the zygote about a fork it was ordered to do. */
 void child_on_forked(struct child *child, pid_t pid);
 void child_on_fork_failed(struct child *child, int code);
@@ -125,8 +145,8 @@ void child_on_refused(struct child *child, const char *text, size_t size);
  */
 void child_drain(struct child *child, enum wire_drain how, int heir);
 
-/* Its heartbeat is too old. */
-void child_on_stuck(struct child *child);
+/* It is stuck: its watchdog says so, and where (logged); or, with size 0, both are silent. */
+void child_on_stuck(struct child *child, const char *where, size_t size);
 
 /* SIGKILL for its group. `fate` tells why, unless something did before. */
 void child_kill(struct child *child, enum child_fate fate);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -277,4 +278,54 @@ struct child *child_exec_command(
 	child_learn_pid(child, pid);
 	child_enter(child, CHILD_STARTING, child_start_timeout(child));
 	return child;
+}
+
+/* --- adoption --------------------------------------------------------------------------------- */
+
+static bool seed_makes_sense(const struct manager *manager, const struct child_seed *seed)
+{
+	siginfo_t status = {0};
+
+	return (seed->role == WIRE_ROLE_ZYGOTE || seed->role == WIRE_ROLE_WORKER) &&
+	       seed->slot < MANAGER_WORKERS_MAX && seed->seat < SHM_SEATS_MAX &&
+	       !manager->seats_taken[seed->seat] && seed->pid > 1 && seed->control >= 0 &&
+	       seed->out >= 0 && seed->err >= 0 &&
+	       waitid(P_PID, (id_t)seed->pid, &status, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+int child_adopt(struct generation *generation, const struct child_seed *seed, struct error *error)
+{
+	struct manager *manager = generation->manager;
+	struct slot *slot = seed->role == WIRE_ROLE_WORKER ? &manager->slots[seed->slot] : NULL;
+	struct child *child = calloc(1, sizeof *child);
+
+	if (child == NULL)
+		return error_set(error, ENOMEM, "no memory for another process");
+	if (!seed_makes_sense(manager, seed)) {
+		free(child);
+		return error_set(error, EPROTO, "process %d is not ours", (int)seed->pid);
+	}
+	*child = (struct child){.manager = manager,
+		.generation = generation,
+		.role = seed->role,
+		.number = seed->number,
+		.slot = seed->slot,
+		.seat = seed->seat,
+		.started = seed->started,
+		.ready = seed->ready,
+		.control = seed->control,
+		.pidfd = -1,
+		.spare = -1,
+		.out.fd = seed->out,
+		.err.fd = seed->err};
+	list_init(&child->node);
+	place_adopt(slot != NULL ? &slot->place : &manager->main, child, seed->starts);
+	child_open(child);
+	child_watch_pid(child, seed->pid);
+	child_enter(child, CHILD_READY, 0);
+	if (slot != NULL)
+		slot->serving = child;
+	else
+		generation->zygote = child;
+	return 0;
 }

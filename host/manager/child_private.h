@@ -13,6 +13,9 @@ uint64_t child_start_timeout(const struct child *child);
 /* From now on its end is noticed, and the guardian knows its group. */
 void child_learn_pid(struct child *child, pid_t pid);
 
+/* The same for a child that the guardian knows already. */
+void child_watch_pid(struct child *child, pid_t pid);
+
 /* Takes all messages that have come over its channel. */
 void child_read_messages(struct child *child);
 

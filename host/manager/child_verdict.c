@@ -71,9 +71,12 @@ void child_verdict(const struct child *child, char *text, size_t size)
 	text += used;
 	size -= (size_t)used;
 	describe_status(child, status, sizeof status);
-	if (child->fate == CHILD_FATE_STUCK)
+	if (child->fate == CHILD_FATE_STUCK && child->explained)
+		(void)snprintf(text, size, "was stuck, see above; it %s after %s", status, age);
+	else if (child->fate == CHILD_FATE_STUCK)
 		(void)snprintf(text, size, "was stuck: %s; it %s after %s",
-			child->role == WIRE_ROLE_ZYGOTE ? "it obeys no order" : "no heartbeat",
+			child->role == WIRE_ROLE_ZYGOTE ? "it obeys no order"
+							: "no heartbeat, nor its watchdog's",
 			status, age);
 	else if (child->fate == CHILD_FATE_OVERDUE)
 		(void)snprintf(text, size, "was overdue: not done within %s; it %s after %s",

@@ -61,9 +61,6 @@ pid_t command_exec(
 {
 	const struct buffer *terms = &instance->managed->terms.block;
 	struct slice block = {terms->data, terms->size};
-	/* One that is to be somebody else's needs our rights for that. */
-	const struct identity *identity =
-		record_find(block, "user") == NULL ? &instance->managed->manager->identity : NULL;
 	struct buffer text = {0};
 	char **words = NULL;
 	pid_t pid;
@@ -76,7 +73,8 @@ pid_t command_exec(
 		add_words(&text, block, "argv", "") == 0)
 		words = list_words(&text);
 	if (words != NULL)
-		pid = spawn_exec_shepherd(words, identity, control, out, err, error);
+		pid = spawn_exec_shepherd(
+			words, &instance->managed->manager->identity, control, out, err, error);
 	else
 		pid = error_set(error, ENOMEM, "no memory for a command's arguments");
 	free(words);

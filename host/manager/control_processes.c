@@ -358,8 +358,11 @@ void control_on_instance_failed(struct managed_instance *instance, const char *w
 	{
 		struct control_request *request = control_at(node);
 
-		if (request->op != CONTROL_STOP && remove_instance(request, instance))
-			control_fail(request, "failed", "%s", why);
+		if (request->op == CONTROL_STOP || !remove_instance(request, instance))
+			continue;
+		for (size_t i = 0; i < request->instance_count; i++)
+			managed_forget_restart(request->instances[i]);
+		control_fail(request, "failed", "%s", why);
 	}
 	forget_restarts(manager);
 	control_sweep(&manager->control);

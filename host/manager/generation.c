@@ -46,6 +46,30 @@ struct generation *generation_start(struct manager *manager, struct error *error
 	return generation;
 }
 
+struct generation *generation_adopt(
+	struct manager *manager, uint32_t number, int plan, struct error *error)
+{
+	struct generation *generation = calloc(1, sizeof *generation);
+	struct buffer block = {0};
+	int result = -1;
+
+	if (generation == NULL) {
+		(void)error_set(error, ENOMEM, "no memory for a generation");
+		return NULL;
+	}
+	*generation = (struct generation){.manager = manager, .number = number, .announced = true};
+	if (record_load(&block, plan, error) == 0)
+		result = generation_take_plan(
+			generation, (struct slice){block.data, block.size}, error);
+	buffer_free(&block);
+	if (result != 0) {
+		free(generation);
+		return NULL;
+	}
+	list_append(&manager->generations, &generation->node);
+	return generation;
+}
+
 int generation_take_plan(struct generation *generation, struct slice plan, struct error *error)
 {
 	if (generation->planned)

@@ -29,6 +29,13 @@ struct generation {
 /* Execs the zygote of a new generation. NULL with *error when that failed. */
 struct generation *generation_start(struct manager *manager, struct error *error);
 
+/*
+ * The generation that serves already, when the manager becomes another program; `plan` is a memfd,
+ * which stays the caller's. Its children are adopted next. NULL with *error.
+ */
+struct generation *generation_adopt(
+	struct manager *manager, uint32_t number, int plan, struct error *error);
+
 /* Its zygote has sent `plan`. Returns 0, or -1 with *error when it makes no sense. */
 int generation_take_plan(struct generation *generation, struct slice plan, struct error *error);
 

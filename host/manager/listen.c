@@ -281,6 +281,7 @@ static int address_open(
 	struct listen_address *address = &set->addresses[set->count++];
 
 	(void)snprintf(address->url, sizeof address->url, "%s", text);
+	(void)snprintf(address->bind, sizeof address->bind, "%s", text);
 	address->is_secure = is_secure;
 	for (size_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		address->sockets[i] = -1;
@@ -387,6 +388,69 @@ size_t listen_sockets(const struct listen_set *set, uint32_t slot, int *ret_sock
 		ret_sockets[i] = address->sockets[address->per_slot ? slot : 0];
 	}
 	return set->count;
+}
+
+/* --- another program's ------------------------------------------------------------------------ */
+
+int listen_adopt_address(struct listen_set *set, bool per_slot, bool is_secure, const char *bind)
+{
+	struct listen_address *address;
+
+	if (set->count == WIRE_BIND_MAX)
+		return -1;
+	address = &set->addresses[set->count++];
+	*address = (struct listen_address){.per_slot = per_slot, .is_secure = is_secure};
+	(void)snprintf(address->bind, sizeof address->bind, "%s", bind);
+	for (size_t i = 0; i < MANAGER_WORKERS_MAX; i++)
+		address->sockets[i] = -1;
+	return 0;
+}
+
+int listen_adopt(struct listen_set *set, uint64_t address, uint64_t slot, int socket)
+{
+	if (address >= set->count || slot >= MANAGER_WORKERS_MAX || socket < 0 ||
+		set->addresses[address].sockets[slot] >= 0)
+		return -1;
+	set->addresses[address].sockets[slot] = socket;
+	return 0;
+}
+
+static int learn_address(struct listen_address *address)
+{
+	const char *path = ((const struct sockaddr_un *)&address->address)->sun_path;
+	struct stat status;
+
+	address->address_size = sizeof address->address;
+	if (getsockname(address->sockets[0], (struct sockaddr *)&address->address,
+		    &address->address_size) != 0)
+		return -1;
+	write_url(address);
+	if (strncmp(address->bind, "unix:", 5) != 0 || lstat(path, &status) != 0)
+		return 0;
+	(void)snprintf(address->path, sizeof address->path, "%s", path);
+	address->path_inode = status.st_ino;
+	address->path_device = status.st_dev;
+	return 0;
+}
+
+int listen_adopted(struct listen_set *set, const struct manager_settings *settings,
+	const struct identity *identity, uint32_t live)
+{
+	for (size_t i = 0; i < set->count; i++) {
+		const struct listen_address *address = &set->addresses[i];
+
+		for (size_t slot = 0; slot < (address->per_slot ? set->open : 1); slot++) {
+			if (address->sockets[slot] < 0)
+				return -1;
+		}
+		if (learn_address(&set->addresses[i]) != 0)
+			return -1;
+	}
+	set->identity = identity;
+	set->backlog = settings->backlog;
+	set->reuse_port = settings->reuse_port;
+	set->live = live;
+	return 0;
 }
 
 static void remove_socket_file(const struct listen_address *address)

@@ -27,8 +27,9 @@
  * "fd:3". */
 struct listen_address {
 	char url[LISTEN_URL_SIZE];
-	bool is_secure; /* what comes there is TLS; the sockets know nothing of it */
-	bool per_slot;  /* one socket per slot, or shared[0] for all */
+	char bind[LISTEN_URL_SIZE]; /* as it was asked for */
+	bool is_secure;             /* what comes there is TLS; the sockets know nothing of it */
+	bool per_slot;              /* one socket per slot, or shared[0] for all */
 	struct sockaddr_storage address; /* TCP: with the port the kernel chose, if it did */
 	socklen_t address_size;
 	char path[108];   /* unix: what to unlink at the end; "" otherwise */
@@ -66,6 +67,16 @@ void listen_shrink(struct listen_set *set, uint32_t slots);
 
 /* The sockets a worker of `slot` accepts on. Returns their number, at most WIRE_BIND_MAX. */
 size_t listen_sockets(const struct listen_set *set, uint32_t slot, int *ret_sockets);
+
+/*
+ * Taking over the sockets of a manager that was another program: its addresses in their order, then
+ * each socket with its address and slot, then listen_adopted, when slots 0 to `live`-1 are dealt
+ * new connections already. Return 0, or -1 when that is not one of ours.
+ */
+int listen_adopt_address(struct listen_set *set, bool per_slot, bool is_secure, const char *bind);
+int listen_adopt(struct listen_set *set, uint64_t address, uint64_t slot, int socket);
+int listen_adopted(struct listen_set *set, const struct manager_settings *settings,
+	const struct identity *identity, uint32_t live);
 
 /* Closes everything and removes unix socket files that are still ours. */
 void listen_close(struct listen_set *set);

@@ -7,9 +7,15 @@
 #include "base/error.h"
 #include "base/slice.h"
 
-/* Runs the manager until the application ends; `settings` is the memfd of what the user gave.
- * Returns the exit status. */
-int manager_main(int settings);
+/*
+ * Runs the manager until the application ends; `settings` is the memfd of what the user gave,
+ * `state` that of a manager whose place it takes (see upgrade.h), or -1. Returns the exit status.
+ */
+int manager_main(int settings, int state);
+
+/* Says on stdout whether it could take the place of the manager with this state. Returns the exit
+ * status. */
+int manager_probe(int state);
 
 /*
  * From here on, across exec, the signals that the manager obeys wait until it can. For a process

@@ -173,6 +173,21 @@ static bool can_start(const struct managed_instance *instance)
 		       (current->zygote != NULL && current->zygote->state == CHILD_READY));
 }
 
+/* Whether no other instance of the name is between two processes, or in its backoff. */
+static bool has_turn(const struct managed_instance *instance)
+{
+	const struct managed *managed = instance->managed;
+
+	for (uint32_t i = 0; i < managed->count; i++) {
+		const struct managed_instance *other = managed->instances[i];
+
+		if (other != instance && other->wanted && !other->waiting &&
+			(other->child == NULL || other->child->state != CHILD_READY))
+			return false;
+	}
+	return true;
+}
+
 static void end_child(struct managed_instance *instance)
 {
 	control_before_drain(instance->child);
@@ -183,7 +198,7 @@ static void end_child(struct managed_instance *instance)
 static void reconcile(struct managed_instance *instance)
 {
 	if (instance->child != NULL) {
-		if (!instance->wanted || instance->again)
+		if (!instance->wanted || (instance->again && has_turn(instance)))
 			end_child(instance);
 		return; /* its end brings us here again */
 	}
@@ -218,12 +233,20 @@ void managed_restart(struct managed_instance *instance)
 	instance->delay = 0;
 	instance->restart_count = 0;
 	instance->wanted = true;
+	instance->stopped = false;
 	instance->again = instance->child != NULL;
+}
+
+void managed_forget_restart(struct managed_instance *instance)
+{
+	if (instance->child != NULL && instance->child->state == CHILD_READY)
+		instance->again = false;
 }
 
 void managed_stop(struct managed_instance *instance)
 {
 	instance->wanted = false;
+	instance->stopped = true;
 	instance->again = false;
 }
 
@@ -239,11 +262,55 @@ void managed_stop_all(struct manager *manager)
 	managed_reconcile(manager);
 }
 
+void managed_pause(struct manager *manager)
+{
+	LIST_EACH(node, &manager->managed)
+	{
+		struct managed *managed = LIST_ENTRY(node, struct managed, node);
+
+		for (uint32_t i = 0; i < managed->count; i++) {
+			struct managed_instance *instance = managed->instances[i];
+
+			instance->paused = instance->wanted;
+			managed_stop(instance);
+		}
+	}
+	managed_reconcile(manager);
+}
+
+void managed_resume(struct manager *manager)
+{
+	LIST_EACH(node, &manager->managed)
+	{
+		struct managed *managed = LIST_ENTRY(node, struct managed, node);
+
+		for (uint32_t i = 0; i < managed->count; i++) {
+			if (managed->instances[i]->paused)
+				managed_restart(managed->instances[i]);
+			managed->instances[i]->paused = false;
+		}
+	}
+	managed_reconcile(manager);
+}
+
+const char *managed_undeclared(const struct manager *manager)
+{
+	LIST_EACH(node, &manager->managed)
+	{
+		const struct managed *managed = LIST_ENTRY(node, struct managed, node);
+
+		if (managed->dynamic)
+			return managed->terms.name;
+	}
+	return NULL;
+}
+
 /* --- events ----------------------------------------------------------------------------------- */
 
 void managed_on_ready(struct child *child)
 {
 	control_on_instance_ready(child->instance);
+	managed_reconcile(child->manager);
 	manager_reconcile(child->manager); /* a restart of all may have waited for it */
 }
 
@@ -262,7 +329,7 @@ void managed_on_gone(struct child *child)
 	if (instance->wanted && !instance->again && !manager_stopping(child->manager) &&
 		(child->pid != 0 || can_start(instance)))
 		follow_policy(instance, failed, child->ready == 0 ? 0 : clock_now() - child->ready);
-	reconcile(instance);
+	managed_reconcile(child->manager); /* others may have waited for their turn */
 	manager_reconcile(child->manager);
 }
 
@@ -361,7 +428,8 @@ static void renew(struct managed *managed)
 {
 	for (uint32_t i = 0; i < managed->count; i++) {
 		struct managed_instance *instance = managed->instances[i];
-		bool failed = instance->waiting || (!instance->wanted && instance->place.failed);
+		bool failed = instance->waiting ||
+			      (!instance->wanted && !instance->stopped && instance->place.failed);
 
 		if (instance->closed)
 			continue;

@@ -31,6 +31,8 @@ struct managed_instance {
 	struct child *child; /* of whatever state, until it is gone; or NULL */
 	bool wanted;         /* it is to run */
 	bool again;          /* `child` is to be followed by another at once */
+	bool stopped;        /* somebody asked for its end, which is not undone by a reload */
+	bool paused;         /* it was wanted, see managed_pause */
 	bool closed;         /* it is to be freed when nothing runs in it */
 	bool waiting;        /* `delayed` runs: no start before it fires */
 	uv_timer_t delayed;
@@ -63,9 +65,20 @@ struct managed *managed_add(struct manager *manager, struct slice terms, struct 
 struct managed *managed_find(
 	struct manager *manager, const char *name, struct managed_instance **ret_instance);
 
-/* Ends what runs, and starts it anew or not; the events come later. */
+/*
+ * Ends what runs, and starts it anew or not; the events come later. Of the instances of one name
+ * one is restarted after the other; those whose turn has not come can be let go on.
+ */
 void managed_restart(struct managed_instance *instance);
+void managed_forget_restart(struct managed_instance *instance);
 void managed_stop(struct managed_instance *instance);
+
+/* Ends everything that runs, to be started again by managed_resume, or by another program. */
+void managed_pause(struct manager *manager);
+void managed_resume(struct manager *manager);
+
+/* The name of one that no plan declares, or NULL. */
+const char *managed_undeclared(const struct manager *manager);
 
 /* Everything stops. */
 void managed_stop_all(struct manager *manager);

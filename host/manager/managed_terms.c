@@ -108,6 +108,10 @@ int managed_terms_read(struct managed_terms *ret_terms, struct slice block, stru
 {
 	struct managed_terms terms = {0};
 
+	if (block.size > MANAGED_TERMS_MAX)
+		return error_set(error, E2BIG,
+			"the arguments, the environment and the rest are more than %d bytes",
+			MANAGED_TERMS_MAX);
 	if (block.size == 0 || buffer_add(&terms.block, block.data, block.size) != 0)
 		return error_set(error, EINVAL, "there are no terms");
 	if (read_all(&terms, error) != 0) {

@@ -14,9 +14,10 @@
 #include "base/error.h"
 #include "base/slice.h"
 
-#define MANAGED_NAME_MAX     31  /* bytes; a label of the log has to have room for it */
-#define MANAGED_WORKERS_MAX  64  /* processes of one name */
-#define MANAGED_RESTARTS_MAX 100 /* that are counted */
+#define MANAGED_NAME_MAX     31          /* bytes; a label of the log has to have room for it */
+#define MANAGED_WORKERS_MAX  64          /* processes of one name */
+#define MANAGED_RESTARTS_MAX 100         /* that are counted */
+#define MANAGED_TERMS_MAX    (64 * 1024) /* bytes of a declaration; an order to fork adds to it */
 
 enum managed_policy { MANAGED_RESTART_NEVER, MANAGED_RESTART_ON_FAILURE, MANAGED_RESTART_ALWAYS };
 

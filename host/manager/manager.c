@@ -15,6 +15,7 @@
 #include "manager/main.h"
 #include "manager/reaper.h"
 #include "manager/spawn.h"
+#include "manager/upgrade_state.h"
 #include "shm/feed.h"
 #include "shm/region.h"
 #include "wire/record.h"
@@ -22,6 +23,7 @@
 
 #define TICK         1000 /* ms between two looks at the heartbeats */
 #define TICK_LATE    3000 /* ms without a tick that mean we slept, or were kept from running */
+#define BEAT_LATE    3000 /* ms: a younger heartbeat is a sign of life, for short watchdogs too */
 #define FINAL_WRITES 500  /* ms whoever reads the log has at the end */
 
 bool manager_stopping(const struct manager *manager)
@@ -54,6 +56,7 @@ void manager_stop(struct manager *manager)
 	/* Workers that drain for a reload have their heirs taken away one by one, see slot.c. */
 	generation_sweep(manager);
 	end_if_alone(manager);
+	upgrade_try(&manager->upgrade);
 }
 
 void manager_force(struct manager *manager, int exit_status)
@@ -241,8 +244,15 @@ static void on_worker_message(
 		child_on_refused(worker, manager->body.data, manager->body.size);
 		break;
 	case WIRE_LEAVING:
-		if (worker->role == WIRE_ROLE_WORKER)
+		if (worker->role == WIRE_ROLE_WORKER && manager->body.size != 0)
+			slot_on_used_up(&manager->slots[worker->slot], worker, manager->body.data,
+				manager->body.size);
+		else if (worker->role == WIRE_ROLE_WORKER)
 			slot_on_leaving(&manager->slots[worker->slot], worker);
+		break;
+	case WIRE_STUCK:
+		if (worker->role == WIRE_ROLE_WORKER)
+			child_on_stuck(worker, manager->body.data, manager->body.size);
 		break;
 	case WIRE_HEIR_LOST:
 		if (worker->role == WIRE_ROLE_WORKER)
@@ -298,18 +308,23 @@ static void check_heartbeat(struct manager *manager, struct child *child, uint64
 
 	if (child->role != WIRE_ROLE_WORKER || child->state != CHILD_READY || limit == 0)
 		return;
+	/* Whether its loop comes round is for its own watchdog to say, while there is one. */
 	beat = shm_seat_last_beat(child->beats);
+	if (beat < shm_seat_last_watch(child->beats))
+		beat = shm_seat_last_watch(child->beats);
 	if (beat < manager->forgiven)
 		beat = manager->forgiven;
 	if (now > beat && now - beat > limit)
-		child_on_stuck(child);
+		child_on_stuck(child, NULL, 0);
 }
 
 /* For whoever watches us: our loop runs, as this is called in it, and a worker serves, or drains.
  */
 static bool application_lives(void *context)
 {
-	struct manager *manager = context;
+	const struct manager *manager = context;
+	const uint64_t watchdog = manager->notify.watchdog;
+	const uint64_t late = watchdog > BEAT_LATE ? watchdog : BEAT_LATE;
 	const uint64_t now = clock_now();
 
 	LIST_EACH(node, &manager->children)
@@ -318,7 +333,7 @@ static bool application_lives(void *context)
 
 		if (child->role == WIRE_ROLE_WORKER && child->beats != NULL &&
 			(child->state == CHILD_READY || child->state == CHILD_DRAINING) &&
-			now - shm_seat_last_beat(child->beats) <= manager->notify.watchdog)
+			now - shm_seat_last_beat(child->beats) <= late)
 			return true;
 	}
 	return manager_stopping(manager);
@@ -336,6 +351,7 @@ static void on_tick(uv_timer_t *timer)
 	LIST_EACH(node, &manager->children)
 	check_heartbeat(manager, LIST_ENTRY(node, struct child, node), now);
 	notify_flush(&manager->notify);
+	upgrade_try(&manager->upgrade);
 }
 
 /* --- the beginning ---------------------------------------------------------------------------- */
@@ -402,6 +418,7 @@ static void open_handles(struct manager *manager)
 	place_init(&manager->main, manager, "main", false, "main");
 	reload_init(&manager->reload, manager);
 	control_init(&manager->control);
+	upgrade_init(&manager->upgrade, manager);
 	(void)uv_timer_init(&manager->loop, &manager->tick);
 	manager->tick.data = manager;
 	(void)uv_timer_start(&manager->tick, on_tick, TICK, TICK);
@@ -416,7 +433,34 @@ static void on_launcher_lost(void *context)
 	manager_stop(manager);
 }
 
-static int set_up(struct manager *manager, int settings, struct error *error)
+/* What a manager makes for itself, unless it takes the place of another. */
+static int make_own(struct manager *manager, struct error *error)
+{
+	if (settle(manager, error) != 0 || make_memory(manager, error) != 0)
+		return -1;
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
+		return error_set_errno(error, "cannot become the parent of orphans");
+	return guardian_start(&manager->guardian, error);
+}
+
+/* Goes on as the manager that this process was before: nothing has stopped serving. */
+static int go_on(struct manager *manager, const struct buffer *state, struct error *error)
+{
+	const char *daemon = early_setting(manager, "daemon");
+
+	if (upgrade_state_adopt_children(manager, state, error) != 0)
+		return -1;
+	manager->daemon.on = daemon != NULL && daemon[0] == '1';
+	manager->phase = MANAGER_SERVING;
+	manager->served = true;
+	manager->notify.ready = true;
+	if (manager->current->settings.log_file[0] == '\0')
+		return 0;
+	return sink_redirect(&manager->sink, manager->current->settings.log_file, error);
+}
+
+static int set_up(
+	struct manager *manager, int settings, const struct buffer *state, struct error *error)
 {
 	manager->started = manager->last_tick = manager->forgiven = clock_now();
 	list_init(&manager->children);
@@ -426,12 +470,10 @@ static int set_up(struct manager *manager, int settings, struct error *error)
 	(void)prctl(PR_SET_NAME, "perigee");
 	fd_raise_limit();
 	if (spawn_find_program(error) != 0 || read_settings(manager, settings, error) != 0 ||
-		find_identity(manager, error) != 0 || settle(manager, error) != 0 ||
-		notify_open(&manager->notify, error) != 0 || make_memory(manager, error) != 0)
+		find_identity(manager, error) != 0 || notify_open(&manager->notify, error) != 0)
 		return -1;
-	if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0)
-		return error_set_errno(error, "cannot become the parent of orphans");
-	if (guardian_start(&manager->guardian, error) != 0)
+	if ((state->size != 0 ? upgrade_state_adopt(manager, state, error)
+			      : make_own(manager, error)) != 0)
 		return -1;
 	if (uv_loop_init(&manager->loop) != 0)
 		return error_set(error, ENOMEM, "cannot make the event loop");
@@ -439,7 +481,9 @@ static int set_up(struct manager *manager, int settings, struct error *error)
 	notify_watch(&manager->notify, &manager->loop, application_lives, manager);
 	daemon_watch(&manager->daemon, &manager->loop, on_launcher_lost, manager);
 	manager->oom_seen = child_oom_count();
-	return sink_open(&manager->sink, &manager->loop, &manager->identity, error);
+	if (sink_open(&manager->sink, &manager->loop, &manager->identity, error) != 0)
+		return -1;
+	return state->size != 0 ? go_on(manager, state, error) : 0;
 }
 
 static void close_handle(uv_handle_t *handle, void *context)
@@ -451,6 +495,7 @@ static void close_handle(uv_handle_t *handle, void *context)
 
 static void tear_down(struct manager *manager)
 {
+	upgrade_end(&manager->upgrade);
 	listen_close(&manager->listen);
 	if (manager->served)
 		sink_log(&manager->sink, "stopped");
@@ -467,19 +512,29 @@ static void tear_down(struct manager *manager)
 	daemon_ends(&manager->daemon, manager->exit_status != 0);
 }
 
-int manager_main(int settings)
+int manager_probe(int state)
+{
+	return upgrade_probe(state);
+}
+
+int manager_main(int settings, int state)
 {
 	static struct manager manager = {
 		.daemon.launcher = -1, .pid_file.fd = -1, .notify.socket = -1}; /* large */
+	struct buffer taken = {0};
 	struct error error;
 
-	if (set_up(&manager, settings, &error) != 0) {
+	if ((state >= 0 && upgrade_state_read(&taken, state, &error) != 0) ||
+		set_up(&manager, settings, &taken, &error) != 0) {
 		(void)fprintf(stderr, "perigee: %s\n", error.text);
 		daemon_ends(&manager.daemon, true);
 		pid_file_release(&manager.pid_file);
 		return EXIT_FAILURE;
 	}
-	reload_request(&manager.reload, NULL);
+	if (state >= 0)
+		(void)close(state);
+	buffer_free(&taken);
+	reload_request(&manager.reload, manager.current != NULL ? "another program" : NULL);
 	(void)uv_run(&manager.loop, UV_RUN_DEFAULT);
 	tear_down(&manager);
 	return manager.exit_status;

@@ -28,6 +28,7 @@
 #include "manager/signals.h"
 #include "manager/sink.h"
 #include "manager/slot.h"
+#include "manager/upgrade.h"
 #include "shm/slots.h"
 #include "shm/wait.h"
 
@@ -78,6 +79,7 @@ struct manager {
 	uint32_t last_generation;   /* number given last */
 	struct reload reload;
 	struct control control;
+	struct upgrade upgrade;
 
 	struct slot slots[MANAGER_WORKERS_MAX];
 	uint32_t workers; /* slots 0 to workers-1 are to be served */
@@ -112,9 +114,6 @@ void manager_on_child_ready(struct manager *manager, struct child *child);
 /* Changes how many workers there shall be. Returns 0, or -1 with *error: EINVAL when `workers` is
  * not 1 to MANAGER_WORKERS_MAX. */
 int manager_scale(struct manager *manager, uint32_t workers, struct error *error);
-
-/* Drains everything and ends. */
-void manager_stop(struct manager *manager);
 
 /* Whether it is on its way out. */
 bool manager_stopping(const struct manager *manager);

@@ -159,8 +159,29 @@ int notify_open(struct notify *notify, struct error *error)
 	if (notify->socket < 0)
 		return error_set_errno(error, "cannot make a socket for NOTIFY_SOCKET");
 	notify->watchdog = read_watchdog();
+	notify_take_back();
+	return 0;
+}
+
+void notify_pass_on(struct notify *notify)
+{
+	char name[sizeof notify->address.sun_path + 1];
+	char interval[24];
+
+	if (notify->socket < 0)
+		return;
+	notify_flush(notify);
+	(void)snprintf(name, sizeof name, "%s%s", notify->address.sun_path[0] == '\0' ? "@" : "",
+		notify->address.sun_path + (notify->address.sun_path[0] == '\0'));
+	(void)setenv("NOTIFY_SOCKET", name, 1);
+	(void)snprintf(interval, sizeof interval, "%" PRIu64, notify->watchdog * 1000);
+	if (notify->watchdog != 0)
+		(void)setenv("WATCHDOG_USEC", interval, 1);
+}
+
+void notify_take_back(void)
+{
 	(void)unsetenv("NOTIFY_SOCKET");
 	(void)unsetenv("WATCHDOG_USEC");
 	(void)unsetenv("WATCHDOG_PID");
-	return 0;
 }

@@ -52,6 +52,10 @@ void notify_ready(struct notify *notify);
 void notify_reloading(struct notify *notify);
 void notify_stopping(struct notify *notify);
 
+/* For an exec of the same program: gives the variables back, or takes them out again. */
+void notify_pass_on(struct notify *notify);
+void notify_take_back(void);
+
 /* Sends what is pending; for the tick, and the end. */
 void notify_flush(struct notify *notify);
 

@@ -50,6 +50,14 @@ static void forget_last(struct place *place)
 
 /* --- rows ------------------------------------------------------------------------------------- */
 
+/* A command that knows no better ends by the signal that tells it to. */
+static bool ended_as_told(const struct child *child)
+{
+	return child->role == WIRE_ROLE_SHEPHERD && child->fate == CHILD_FATE_DRAINED &&
+	       child->instance != NULL && child->status.si_code != CLD_EXITED &&
+	       child->status.si_status == child->instance->managed->terms.stop_signal;
+}
+
 static enum shm_state state_of(const struct child *child)
 {
 	static const enum shm_state states[CHILD_STATE_COUNT] = {
@@ -61,6 +69,8 @@ static enum shm_state state_of(const struct child *child)
 		[CHILD_KILLING] = SHM_STATE_TERMINATED,
 	};
 
+	if (child->state == CHILD_GONE && ended_as_told(child))
+		return SHM_STATE_COMPLETED;
 	if (child->state == CHILD_GONE)
 		return child->status.si_code == CLD_EXITED && child->status.si_status == 0
 			       ? SHM_STATE_COMPLETED
@@ -110,6 +120,21 @@ int place_enter(struct place *place, struct child *child, struct error *error)
 		place->restart_at = child->start_at;
 	place_show(child);
 	return 0;
+}
+
+void place_adopt(struct place *place, struct child *child, uint32_t starts)
+{
+	struct manager *manager = child->manager;
+
+	child->place = place;
+	child->beats = shm_slots_seat(manager->slots_table, child->seat);
+	child->start_at = clock_wall() - (int64_t)(clock_now() - child->started);
+	manager->seats_taken[child->seat] = true;
+	place->open = true;
+	place->processes++;
+	place->starts = starts;
+	if (starts > 1)
+		place->restart_at = child->start_at;
 }
 
 void place_rest(struct place *place, enum shm_state state)

@@ -37,6 +37,9 @@ __attribute__((format(printf, 5, 6))) void place_init(struct place *place, struc
 /* `child` is on its way into the place: gives it a seat. Returns 0, or -1 with *error. */
 int place_enter(struct place *place, struct child *child, struct error *error);
 
+/* `child` is in it already, in the seat that its record says, and is the one in `starts`. */
+void place_adopt(struct place *place, struct child *child, uint32_t starts);
+
 /* Something about `child` has changed. */
 void place_show(const struct child *child);
 

@@ -51,10 +51,10 @@ static void on_reopen(struct manager *manager, int number)
 		sink_log(&manager->sink, "SIGUSR1: the log is open anew");
 }
 
-/* It is an upgrade elsewhere, and must not be the end of us here. */
-static void on_nothing(struct manager *manager, int number)
+static void on_upgrade(struct manager *manager, int number)
 {
-	sink_log(&manager->sink, "SIG%s means nothing here", sigabbrev_np(number));
+	(void)number;
+	upgrade_request(&manager->upgrade);
 }
 
 static void on_child(struct manager *manager, int number)
@@ -74,7 +74,7 @@ static const struct {
 	{SIGTTIN, on_scale},
 	{SIGTTOU, on_scale},
 	{SIGUSR1, on_reopen},
-	{SIGUSR2, on_nothing},
+	{SIGUSR2, on_upgrade},
 	{SIGCHLD, on_child},
 };
 
@@ -108,6 +108,14 @@ void signals_hold(void)
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
+void signals_release(void)
+{
+	sigset_t set;
+
+	fill(&set);
+	(void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 void manager_hold_signals(void)
 {
 	signals_hold();
@@ -115,13 +123,10 @@ void manager_hold_signals(void)
 
 void signals_open(struct signals *signals, struct manager *manager)
 {
-	sigset_t set;
-
 	for (size_t i = 0; i < TABLE_SIZE; i++) {
 		CHECK(uv_signal_init(&manager->loop, &signals->handles[i]) == 0);
 		signals->handles[i].data = manager;
 		CHECK(uv_signal_start(&signals->handles[i], on_signal, table[i].number) == 0);
 	}
-	fill(&set);
-	(void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+	signals_release();
 }

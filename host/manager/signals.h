@@ -21,6 +21,9 @@ struct signals {
 /* Blocks them. */
 void signals_hold(void);
 
+/* Lets in those that were held. */
+void signals_release(void);
+
 /* Watches them on the manager's loop, and lets in those that were held. */
 void signals_open(struct signals *signals, struct manager *manager);
 

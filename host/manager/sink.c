@@ -161,6 +161,11 @@ static void retire_writable(struct sink *sink)
 	sink->writable = NULL;
 }
 
+void sink_flush(struct sink *sink)
+{
+	flush(sink);
+}
+
 int sink_redirect(struct sink *sink, const char *path, struct error *error)
 {
 	int fd = open_target(sink->identity, path, error);

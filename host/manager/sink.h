@@ -54,6 +54,9 @@ int sink_redirect(struct sink *sink, const char *path, struct error *error);
 /* Opens the log file's path anew (it was rotated away); for stderr nothing happens. */
 int sink_reopen(struct sink *sink, struct error *error);
 
+/* Writes what is pending, as far as that is taken now. */
+void sink_flush(struct sink *sink);
+
 /* Writes what is pending, waiting for the reader at most `milliseconds`, and closes. */
 void sink_close(struct sink *sink, uint64_t milliseconds);
 

@@ -147,6 +147,7 @@ static void reconcile_unwanted(struct slot *slot)
 	if (slot->serving != NULL)
 		drain(slot, slot->serving);
 	slot->serving = NULL;
+	slot->used_up = false;
 	slot_forget_failures(slot);
 	slot_forget_restart(slot);
 	place_close(&slot->place);
@@ -192,8 +193,9 @@ static bool outdated(const struct slot *slot, const struct generation *target, b
 		return !*ret_first || has_turn(slot);
 	if (slot->replace)
 		return true;
-	*ret_first = slot->shutdown_first;
-	return slot->restart_wanted && has_turn(slot);
+	if (slot->restart_wanted)
+		*ret_first = slot->shutdown_first;
+	return (slot->restart_wanted || slot->used_up) && has_turn(slot);
 }
 
 void slot_reconcile(struct slot *slot)
@@ -218,7 +220,7 @@ void slot_reconcile(struct slot *slot)
 		if (first) {
 			drain(slot, slot->serving);
 			slot->serving = NULL;
-			slot->replace = slot->restart_wanted = false;
+			slot->replace = slot->restart_wanted = slot->used_up = false;
 		}
 		slot->leaver_first = first;
 	}
@@ -240,7 +242,7 @@ void slot_on_ready(struct slot *slot, struct child *child)
 	}
 	slot->next = NULL;
 	slot->serving = child;
-	slot->replace = slot->restart_wanted = slot->leaver_first = false;
+	slot->replace = slot->restart_wanted = slot->leaver_first = slot->used_up = false;
 	slot->failed = false;
 	control_on_slot_turned(slot);
 	if (old != NULL)
@@ -263,7 +265,7 @@ void slot_on_gone(struct slot *slot, struct child *child)
 		show_succession(slot);
 	} else {
 		slot->serving = NULL;
-		slot->replace = slot->restart_wanted = false;
+		slot->replace = slot->restart_wanted = slot->used_up = false;
 	}
 	slot->failed = was_next && child->fate != CHILD_FATE_KILLED;
 	if (child->fate == CHILD_FATE_KILLED || child->generation != current)
@@ -285,6 +287,19 @@ void slot_on_leaving(struct slot *slot, struct child *child)
 	if (slot->serving != child)
 		return; /* it is on its way out already */
 	slot->replace = true;
+	slot_reconcile(slot);
+}
+
+void slot_on_used_up(struct slot *slot, struct child *child, const char *why, size_t size)
+{
+	char label[SINK_LABEL_SIZE];
+
+	if (slot->serving != child || !wanted(slot))
+		return; /* it is on its way out already */
+	child_label(child, label);
+	sink_log(&slot->manager->sink, "%s pid %d is used up: %.*s", label, (int)child->pid,
+		(int)size, why);
+	slot->used_up = true;
 	slot_reconcile(slot);
 }
 

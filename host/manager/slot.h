@@ -26,6 +26,7 @@ struct slot {
 	uv_timer_t delayed;    /* running: no start before it fires */
 	bool waiting;          /* whether it runs */
 	bool replace;          /* `serving` wants to go once there is another */
+	bool used_up;          /* `serving` is used up and is replaced when it is its turn */
 	bool restart_wanted;   /* `serving` is to be restarted when it is its turn */
 	bool shutdown_first;   /* and is to go before its successor is started */
 	bool leaver_first;     /* no start before the workers on their way out are gone */
@@ -44,6 +45,9 @@ void slot_on_gone(struct slot *slot, struct child *child);
 
 /* Its worker was asked to end by somebody else: it is replaced first, as in a reload. */
 void slot_on_leaving(struct slot *slot, struct child *child);
+
+/* Its worker is used up, and says why: it is replaced when it is the slot's turn. */
+void slot_on_used_up(struct slot *slot, struct child *child, const char *why, size_t size);
 
 /*
  * Asks for another worker in place of the one that serves: when it is the slot's turn, and given up

@@ -159,7 +159,7 @@ _Noreturn static void become_shepherd(char *const *arguments, const struct ident
 
 	report = fcntl(report, F_DUPFD_CLOEXEC, WIRE_FD_END);
 	(void)setsid();
-	failure.as_user = identity != NULL && identity_assume(identity) != 0;
+	failure.as_user = identity_assume(identity) != 0;
 	failure.code = errno;
 	if (!failure.as_user && input >= 0 &&
 		place_fds(sources, targets, sizeof sources / sizeof sources[0]) == 0) {
@@ -174,10 +174,10 @@ _Noreturn static void become_shepherd(char *const *arguments, const struct ident
 	_exit(127);
 }
 
-/* In the parent: waits for the exec of `pid`, which closes the pipe, or for its failure in it.
- * Returns the pid, or -1 with *error. */
+/* In the parent: waits for the exec of `pid`, which closes the pipe, or for why not in it. Returns
+ * the pid, or -1 with *error. */
 static pid_t await_exec(
-	pid_t pid, const struct identity *identity, int report[2], struct error *error)
+	pid_t pid, int report[2], const struct identity *identity, struct error *error)
 {
 	struct spawn_failure failure = {0};
 	ssize_t received;
@@ -212,7 +212,7 @@ pid_t spawn_exec_zygote(const struct spawn_zygote *fds, struct error *error)
 		become_zygote(fds, manager, report[1]);
 	if (pid > 0)
 		(void)setpgid(pid, pid);
-	return await_exec(pid, fds->identity, report, error);
+	return await_exec(pid, report, fds->identity, error);
 }
 
 pid_t spawn_exec_shepherd(char **words, const struct identity *identity, int control, int out,
@@ -239,5 +239,57 @@ pid_t spawn_exec_shepherd(char **words, const struct identity *identity, int con
 	if (pid == 0)
 		become_shepherd(arguments, identity, control, out, err, report[1]);
 	free(arguments);
-	return await_exec(pid, identity, report, error);
+	return await_exec(pid, report, identity, error);
+}
+
+/* Between fork and exec. */
+_Noreturn static void become_probe(int state, int out)
+{
+	char number[16];
+	char *const arguments[] = {(char[]){"perigee: probe"}, (char[]){"@probe"}, number, NULL};
+
+	(void)snprintf(number, sizeof number, "%d", STDERR_FILENO + 1);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	out = fcntl(out, F_DUPFD_CLOEXEC, STDERR_FILENO + 2);
+	state = fcntl(state, F_DUPFD_CLOEXEC, STDERR_FILENO + 2);
+	if (out >= 0 && state >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
+		dup2(state, STDERR_FILENO + 1) >= 0 &&
+		close_range(STDERR_FILENO + 2, ~0U, CLOSE_RANGE_CLOEXEC) == 0) {
+		spawn_reset_signals();
+		(void)execv(program, arguments);
+	}
+	_exit(127);
+}
+
+int spawn_exec_probe(int state, struct error *error)
+{
+	int ends[2];
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) != 0)
+		return error_set_errno(error, "cannot make a pipe");
+	pid = spawn_fork();
+	if (pid == 0)
+		become_probe(state, ends[1]);
+	fd_close(&ends[1]);
+	if (pid < 0) {
+		(void)error_set_errno(error, "cannot fork");
+		fd_close(&ends[0]);
+		return -1;
+	}
+	(void)fd_set_nonblocking(ends[0], 1);
+	return ends[0];
+}
+
+int spawn_exec_again(int settings, int state, struct error *error)
+{
+	char numbers[2][16];
+	char *const arguments[] = {
+		(char[]){"perigee: manager"}, (char[]){"@manager"}, numbers[0], numbers[1], NULL};
+
+	(void)snprintf(numbers[0], sizeof numbers[0], "%d", settings);
+	(void)snprintf(numbers[1], sizeof numbers[1], "%d", state);
+	(void)fd_set_cloexec(state, 0);
+	(void)execv(program, arguments);
+	return error_set_errno(error, "cannot start %s", program);
 }

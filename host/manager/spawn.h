@@ -36,6 +36,17 @@ void spawn_close_all_but(int fd);
  * Returns only on failure, -1 with *error. */
 int spawn_exec_role(enum wire_role role, int settings, struct error *error);
 
+/*
+ * The program that is at our path by now, run on the side as "@probe": it is given `state`, which
+ * stays the caller's. Returns the reading end of its stdout, which does not block, or -1 with
+ * *error. Its end is a stranger's.
+ */
+int spawn_exec_probe(int state, struct error *error);
+
+/* Becomes that program, as a manager that goes on with `state`. Returns only on failure, -1 with
+ * *error. */
+int spawn_exec_again(int settings, int state, struct error *error);
+
 /* What a zygote starts with; all descriptors stay the caller's. */
 struct spawn_zygote {
 	const struct identity *identity;
@@ -52,8 +63,8 @@ struct spawn_zygote {
 
 /*
  * Execs a shepherd (shepherd.h) in a session of its own; `words` is what follows "@shepherd" in its
- * arguments, with a NULL at its end. The descriptors stay the caller's. Returns its pid, or -1 with
- * *error. With an `identity` it runs as that user, and NULL as we do.
+ * arguments, with a NULL at its end. It and the command are `identity`. The descriptors stay the
+ * caller's. Returns its pid, or -1 with *error.
  */
 pid_t spawn_exec_shepherd(char **words, const struct identity *identity, int control, int out,
 	int err, struct error *error);

@@ -64,6 +64,8 @@ void script_enter(struct script *script)
 {
 	CHECK(script->depth == 0);
 	script->depth = 1;
+	script->entries++;
+	script->state.serving = 0;
 }
 
 void script_event_add(struct script *script, struct script_event event)
@@ -441,6 +443,7 @@ int script_open(struct script **ret_script, uv_loop_t *loop, struct error *error
 		script_close(script);
 		return -1;
 	}
+	script_stack_learn(script);
 	*ret_script = script;
 	return 0;
 }

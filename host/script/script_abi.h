@@ -19,6 +19,7 @@ struct script_state {
 	uint32_t idle_count;          /* used entries of idle; there is room for every coroutine */
 	uint32_t idle_limit; /* above it a coroutine that is done ends instead of waiting */
 	uint32_t ready;      /* not 0: coroutines are to be resumed once Lua has returned */
+	uint64_t serving;    /* serial of the request whose code runs, 0 for none */
 };
 
 /* Has the scheduler's tick called in `delay` milliseconds; a negative one means never. Replaces
@@ -31,6 +32,9 @@ enum { SCRIPT_NOT_HERE = -100 }; /* this process cannot do that */
  * http_websocket_kind. Returns HTTP_OK, HTTP_BAD_TEXT, HTTP_TOO_LONG or SCRIPT_NOT_HERE. */
 int script_publish(struct script_state *state, const char *topic, size_t topic_size, int kind,
 	const char *message, size_t message_size);
+
+/* A trace was compiled whose code begins at `place`, "app.lua:10"; copied. See perigee.traces. */
+void script_trace_note(uint32_t number, const char *place);
 
 /* Sends a request to the manager: a record block (wire/record.h) with `op` and what that needs. Its
  * answer comes to perigee.control with the same `id`. Returns 0, SCRIPT_NOT_HERE, or -1 when it

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "http/file_abi.h"
 #include "http/websocket_abi.h"
+#include "shm/activity_abi.h"
 #include "shm/shm_abi.h"
 #include "shm/state_abi.h"
 
@@ -63,6 +64,8 @@ const void *const script_ffi_functions[] = {
 	(const void *)shm_lease_release,
 	(const void *)shm_region_reserve,
 	(const void *)shm_last_error,
+	(const void *)shm_activity_requests,
+	(const void *)shm_activity_stall,
 	(const void *)shm_state_seats,
 	(const void *)shm_state_read,
 	(const void *)shm_state_totals,
@@ -70,6 +73,7 @@ const void *const script_ffi_functions[] = {
 	(const void *)shm_state_set_keys,
 	(const void *)script_timer_set,
 	(const void *)script_now,
+	(const void *)script_trace_note,
 	(const void *)script_publish,
 	(const void *)script_request,
 };
@@ -184,6 +188,7 @@ static void request_serve(struct script *script, struct http_request *request)
 	slot = script->state.idle[--script->state.idle_count];
 	thread = script->threads[slot].lua;
 	script->state.current = request;
+	script->state.serving = serial;
 	/* A new coroutine has its body and the slot number on its stack, another has nothing. */
 	status = lua_resume(thread, lua_gettop(thread) == 0 ? 0 : 1);
 	if (status == 0 || status == LUA_YIELD)

@@ -73,6 +73,7 @@ struct script {
 	uv_timer_t timer; /* the scheduler's one timer; on `loop` */
 	enum script_timer timer_state;
 	unsigned depth;                  /* entries into Lua that have not returned; 0 or 1 */
+	uint64_t entries;                /* how many there ever were; another thread reads it */
 	bool leaving;                    /* a script_leave is handing things over */
 	int functions[SCRIPT_FUNCTIONS]; /* registry references */
 	struct script_thread *threads;   /* coroutines for requests, by slot number */
@@ -117,6 +118,10 @@ int script_json_send_open(lua_State *lua);
 
 /* Writes "error: " and the text with a newline to stderr at once, for the manager's log. */
 void script_log(const char *what, const char *text);
+
+/* Learns where this LuaJIT keeps what script_stack.c needs to know; if it cannot, stacks are told
+ * without what compiled code and C functions hide. */
+void script_stack_learn(struct script *script);
 
 /* What the build generates from lua/perigee and the ABI headers. */
 struct embedded_module {

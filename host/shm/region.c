@@ -21,7 +21,7 @@
 #include "shm/shm_abi.h"
 #pragma GCC visibility pop
 
-#define REGION_MAGIC 0x3265656769726550ull /* "Perigee2", little endian */
+#define REGION_MAGIC 0x3365656769726550ull /* "Perigee3", little endian */
 #define REGION_ALIGN 64                    /* bytes; a cache line, so that objects share none */
 
 /* One object. Written once by the zygote that makes it; constant afterwards. */
@@ -31,6 +31,7 @@ struct region_entry {
 	char shape[SHM_SHAPE_MAX];
 	uint64_t offset; /* from the start of the region, a multiple of REGION_ALIGN */
 	uint64_t size;   /* bytes */
+	uint64_t empty; /* 1: what it is to have at first is not in it yet; see shm_region_filled */
 };
 
 /* The start of the region. A region whose magic is 0 is new. */
@@ -48,6 +49,7 @@ static struct {
 	int fd;                       /* borrowed from who called shm_region_use; -1: none */
 	struct region_header *header; /* NULL until first use */
 	uint64_t size;                /* bytes mapped */
+	int make_empty;               /* what is made next is to be filled */
 } region = {.fd = -1};
 
 static uint64_t round_up(uint64_t size)
@@ -208,6 +210,7 @@ static void *entry_make(const struct shm_want *want, struct error *error)
 	memcpy(entry->shape, want->shape, strlen(want->shape));
 	entry->offset = header->used;
 	entry->size = want->size;
+	entry->empty = region.make_empty != 0;
 	clear(entry_data(entry), round_up(want->size));
 	return entry_data(entry);
 }
@@ -328,6 +331,36 @@ int shm_region_object(uint32_t index, struct shm_region_object *object)
 	object->shape = entry->shape;
 	object->size = entry->size;
 	return 0;
+}
+
+void shm_region_make_empty(int yes)
+{
+	region.make_empty = yes;
+}
+
+int shm_region_is_empty(const char *name)
+{
+	const struct region_entry *entry = region.header != NULL ? entry_find(name) : NULL;
+
+	return entry != NULL && entry->empty != 0;
+}
+
+void shm_region_filled(const char *name)
+{
+	struct region_entry *entry = region.header != NULL ? entry_find(name) : NULL;
+
+	if (entry != NULL)
+		__atomic_store_n(&entry->empty, 0, __ATOMIC_RELEASE);
+}
+
+void *shm_region_any(const char *name, const char *kind)
+{
+	struct error error;
+	void *object = shm_region_find(name, kind, NULL, NULL, &error);
+
+	if (object == NULL)
+		(void)shm_fail(-1, &error);
+	return object;
 }
 
 void shm_region_publish(const char *name)

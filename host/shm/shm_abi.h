@@ -62,6 +62,15 @@ struct shm_region_object {
 };
 int shm_region_object(uint32_t index, struct shm_region_object *object);
 
+/* The object of that name and kind, as it is. NULL when there is none; shm_last_error. */
+void *shm_region_any(const char *name, const char *kind);
+
+/* What is made from now on is empty (`yes` 1) until shm_region_filled says otherwise, also when the
+ * process that made it dies: for what is to be restored into it. */
+void shm_region_make_empty(int yes);
+int shm_region_is_empty(const char *name); /* 1 or 0 */
+void shm_region_filled(const char *name);
+
 /* Takes the lease `name` if no process has it. Returns 1 (also when it is ours already), 0 when
  * another process has it, -1 when it cannot be had; shm_last_error then says why. Never waits. */
 int shm_lease_take(const char *name);

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/fd.h"
+#include "shm/activity.h"
 #include "shm/slots_table.h"
 
 _Static_assert(sizeof(struct shm_seat) % 64 == 0, "two seats share no cache line");
@@ -21,7 +22,8 @@ int shm_slots_create(struct error *error)
 
 	if (fd < 0)
 		return error_set_errno(error, "cannot make the slots table");
-	if (ftruncate(fd, sizeof(struct shm_slots)) != 0) {
+	if (ftruncate(fd, (off_t)(shm_activity_begin(sizeof(struct shm_slots)) +
+				  shm_activity_size())) != 0) {
 		(void)error_set_errno(error, "cannot size the slots table");
 		fd_close(&fd);
 	}
@@ -41,6 +43,11 @@ struct shm_slots *shm_slots_map(int fd, struct error *error)
 	return address;
 }
 
+int shm_slots_map_activity(int fd, struct error *error)
+{
+	return shm_activity_map(fd, sizeof(struct shm_slots), error);
+}
+
 void shm_slots_protect(struct shm_slots *slots)
 {
 	CHECK(mprotect(slots, sizeof slots->known, PROT_READ) == 0);
@@ -50,6 +57,8 @@ void shm_slots_take(struct shm_slots *slots, unsigned index)
 {
 	CHECK(index < SHM_SEATS_MAX && slots == mapped);
 	own = (int)index;
+	if (shm_activity_of(index) != NULL)
+		shm_activity_clear(shm_activity_of(index));
 }
 
 struct shm_slots *shm_slots_mapped(void)
@@ -130,6 +139,16 @@ void shm_seat_beat(struct shm_seat *seat, uint64_t now)
 uint64_t shm_seat_last_beat(const struct shm_seat *seat)
 {
 	return __atomic_load_n(&seat->heartbeat, __ATOMIC_RELAXED);
+}
+
+void shm_seat_watch(struct shm_seat *seat, uint64_t now)
+{
+	__atomic_store_n(&seat->watched, now, __ATOMIC_RELAXED);
+}
+
+uint64_t shm_seat_last_watch(const struct shm_seat *seat)
+{
+	return __atomic_load_n(&seat->watched, __ATOMIC_RELAXED);
 }
 
 void shm_seat_clear(struct shm_seat *seat, uint64_t now)

@@ -25,7 +25,8 @@
 /* The child's part. */
 struct shm_seat {
 	uint64_t heartbeat; /* clock_now() of the last sign of life; see shm_seat_beat */
-	uint64_t reserved[7];
+	uint64_t watched;   /* clock_now() of its watchdog's last look; 0 before the first */
+	uint64_t reserved[6];
 	uint64_t counters[SHM_SEAT_COUNTERS]; /* a worker: struct http_counters */
 	uint32_t keys_sequence;               /* odd while `keys` is written */
 	uint32_t keys_size;
@@ -41,10 +42,13 @@ int shm_slots_create(struct error *error);
 /* Maps the table `fd` holds. NULL with *error. The mapping lasts as long as the process. */
 struct shm_slots *shm_slots_map(int fd, struct error *error);
 
+/* Maps what lies behind the table, see activity.h. Returns 0, or -1 with *error. */
+int shm_slots_map_activity(int fd, struct error *error);
+
 /* Child: makes the manager's part read-only. */
 void shm_slots_protect(struct shm_slots *slots);
 
-/* Child: seat `index` is its own from now on. */
+/* Child: seat `index` is its own from now on, and tells of no other's activity. */
 void shm_slots_take(struct shm_slots *slots, unsigned index);
 
 /* Seat number `index`, 0 to SHM_SEATS_MAX - 1. */
@@ -58,6 +62,10 @@ void shm_slots_retire(struct shm_slots *slots, unsigned index);
 
 /* Child: "alive at `now`". */
 void shm_seat_beat(struct shm_seat *seat, uint64_t now);
+
+/* Its watchdog: "I looked at `now`", and whoever judges may leave it to me. */
+void shm_seat_watch(struct shm_seat *seat, uint64_t now);
+uint64_t shm_seat_last_watch(const struct shm_seat *seat);
 
 /* Manager: the time of the last sign of life. */
 uint64_t shm_seat_last_beat(const struct shm_seat *seat);

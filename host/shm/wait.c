@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/fd.h"
 #include "shm/member.h"
+#include "shm/region.h"
 
 /* The bells there are; memory here is everybody's, and other bits mean nothing. */
 #define ALL_BELLS (((uint64_t)1 << SHM_BELLS) - 1)
@@ -80,9 +81,22 @@ void shm_waiters_add(struct shm_waiters *waiters)
 			&waiters->bells, (uint64_t)1 << bells.listening, __ATOMIC_SEQ_CST);
 }
 
-int shm_bells_listening(void)
+unsigned shm_waiters_count(const struct shm_waiters *waiters)
 {
-	return bells.listening >= 0;
+	uint64_t set = __atomic_load_n(&waiters->bells, __ATOMIC_SEQ_CST) & ALL_BELLS;
+
+	return (unsigned)__builtin_popcountll(set);
+}
+
+/* Whether other processes listen to our bell too: members are numbered from the lowest that is
+ * free. */
+static bool is_shared(int bell)
+{
+	struct error error;
+	const uint64_t *incarnations = shm_region_members(&error);
+
+	return incarnations == NULL ||
+	       __atomic_load_n(&incarnations[bell + SHM_BELLS], __ATOMIC_RELAXED) != 0;
 }
 
 static void ring(unsigned bell)
@@ -92,6 +106,23 @@ static void ring(unsigned bell)
 	if (bells.first >= 0)
 		(void)!write(
 			bells.first + (int)bell, &one, sizeof one); /* fails after 2^64 rings */
+}
+
+void shm_waiters_leave(struct shm_waiters *waiters)
+{
+	uint64_t bit = (uint64_t)1 << (bells.listening & 63);
+
+	if (bells.listening < 0)
+		return;
+	if ((__atomic_fetch_and(&waiters->bells, ~bit, __ATOMIC_SEQ_CST) & bit) == 0)
+		shm_waiters_wake_one(waiters); /* we were chosen, and have no use for it */
+	else if (is_shared(bells.listening))
+		ring((unsigned)bells.listening); /* those who wait behind it add it again */
+}
+
+int shm_bells_listening(void)
+{
+	return bells.listening >= 0;
 }
 
 void shm_bells_ring(uint64_t member)

@@ -5,7 +5,9 @@
  * listens to one, more than one when there are many. A bell is rung and never read: it is watched
  * edge-triggered. An object keeps a set of the bells behind which somebody waits. Who waits adds
  * its own and then tries once more; who changes the object takes one out, by turns, and rings it.
- * So a ring is never missed, and the one who hears it tries again: it is a hint and no promise.
+ * So a ring is never missed, and the one who hears it tries again: it is a hint and no promise. Who
+ * stops waiting takes its own out, or passes the ring on, so that none goes to one with no use for
+ * it.
  *
  * A process that dies after it was chosen takes its ring with it. That is why whoever waits also
  * looks again every SHM_WAIT_AGAIN milliseconds.

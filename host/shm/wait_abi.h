@@ -13,6 +13,12 @@ struct shm_waiters;
  */
 void shm_waiters_add(struct shm_waiters *waiters);
 
+/* Bells behind which somebody waits, or did when it was last looked. */
+unsigned shm_waiters_count(const struct shm_waiters *waiters);
+
+/* This process no longer waits; a ring that was meant for it and came late goes on to another. */
+void shm_waiters_leave(struct shm_waiters *waiters);
+
 /* Whether this process listens to a bell: 1 or 0. */
 int shm_bells_listening(void);
 

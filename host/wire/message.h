@@ -35,8 +35,10 @@ enum wire_type {
 	/* worker → manager */
 	WIRE_READY,        /* before_server_start is done and connections are accepted */
 	WIRE_START_FAILED, /* body: why; the worker exits next */
-	WIRE_LEAVING,      /* SIGTERM came to this worker alone: replace it, then drain it */
+	WIRE_LEAVING,      /* replace this worker, then drain it: SIGTERM came to it alone, or
+			    * (body: why) it is used up */
 	WIRE_HEIR_LOST,    /* the heir given with WIRE_DRAIN is gone: another, please */
+	WIRE_STUCK,        /* body: its loop does not come round, what it does instead */
 
 	/* manager → worker */
 	WIRE_DRAIN, /* number: enum wire_drain; fd: where idle connections go, if there is an heir

@@ -12,6 +12,7 @@ const char *const wire_role_names[WIRE_ROLE_COUNT] = {
 	[WIRE_ROLE_SHEPHERD] = "shepherd",
 	[WIRE_ROLE_SINGLE] = "single",
 	[WIRE_ROLE_MANAGED] = "managed",
+	[WIRE_ROLE_PROBE] = "probe",
 };
 
 int wire_role_parse(int argc, char **argv)

@@ -16,6 +16,7 @@ enum wire_role {
 	WIRE_ROLE_SHEPHERD, /* exec'd by a worker or the manager, one for each command */
 	WIRE_ROLE_SINGLE,   /* exec'd by the command: the whole application, without a manager */
 	WIRE_ROLE_MANAGED,  /* forked by a zygote: a Lua function of the app's in its own process */
+	WIRE_ROLE_PROBE,    /* exec'd by the manager before an upgrade: can it go on as this? */
 	WIRE_ROLE_COUNT
 };
 

@@ -13,14 +13,17 @@
 #include "base/check.h"
 #include "base/confine.h"
 #include "base/fd.h"
+#include "shm/feed.h"
 #include "wire/record.h"
 #include "worker/bell.h"
 #include "worker/lifeline.h"
+#include "worker/worker_feed.h"
 
 struct managed_process {
 	struct script *script;
 	uv_loop_t loop;
 	struct lifeline lifeline;
+	struct worker_feed feed;
 	struct bell bell; /* of the shared objects that somebody waits for */
 	uv_signal_t terminate;
 	bool stopping;
@@ -115,6 +118,21 @@ static int confine(struct slice terms, struct error *error)
 	return 0;
 }
 
+/* What it publishes goes to the workers. */
+static int open_feed(
+	struct managed_process *process, const struct managed_birth *birth, struct error *error)
+{
+	struct worker_feed_place place = {
+		.feed = birth->feed, .bell = birth->bell, .seat = birth->seat};
+
+	if (record_number(birth->plan, "publish_limit", 1, SHM_FEED_MESSAGE_MAX, &place.limit,
+		    error) != 0 ||
+		worker_feed_open(&process->feed, &process->loop, NULL, NULL, &place, error) != 0)
+		return -1;
+	script_set_publish(process->script, worker_feed_publish, &process->feed);
+	return 0;
+}
+
 static struct slice describe(const struct managed_birth *birth, struct buffer *block)
 {
 	char number[16];
@@ -143,7 +161,7 @@ _Noreturn void managed_main(struct script *script, const struct managed_birth *b
 	process.terminate.data = &process;
 	(void)uv_signal_start(&process.terminate, on_terminate, SIGTERM);
 	if (bell_watch_shared(&process.bell, &process.loop, script, &error) != 0 ||
-		confine(birth->terms, &error) != 0)
+		open_feed(&process, birth, &error) != 0 || confine(birth->terms, &error) != 0)
 		fail(&process, (struct slice){error.text, strlen(error.text)});
 	if (notify == NULL || strcmp(notify, "0") == 0)
 		lifeline_tell(&process.lifeline, WIRE_READY, SLICE(""));

@@ -11,7 +11,11 @@
 struct managed_birth {
 	uint32_t generation;
 	struct slice terms; /* a checked record block, see manager/managed_terms.h */
+	struct slice plan;  /* another: the settings */
 	int control;        /* its channel to the manager */
+	int feed;           /* where it publishes: memfd, eventfd, its own ring there */
+	int bell;
+	unsigned seat;
 };
 
 /* Runs the process to its end, freshly forked, and exits. */

@@ -267,9 +267,10 @@ static int take_seat(struct error *error)
 {
 	int fd = shm_slots_create(error);
 	struct shm_slots *slots = fd < 0 ? NULL : shm_slots_map(fd, error);
+	int result = slots == NULL ? -1 : shm_slots_map_activity(fd, error);
 
 	fd_close(&fd);
-	if (slots == NULL)
+	if (result != 0)
 		return -1;
 	single.slots = slots;
 	single.birth.seat = shm_slots_seat(slots, 0);

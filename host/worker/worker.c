@@ -12,7 +12,9 @@
 #include "base/fd.h"
 #include "http/server.h"
 #include "wire/role.h"
+#include "worker/activity.h"
 #include "worker/lifeline.h"
+#include "worker/watchdog.h"
 #include "worker/worker_feed.h"
 #include "worker/worker_settings.h"
 
@@ -25,6 +27,8 @@ struct worker {
 	struct worker_settings settings;
 	struct http_server *server;
 	struct worker_feed feed;
+	struct activity activity;
+	struct recycle recycle;
 	struct bell bell; /* of the shared objects that somebody waits for */
 	struct lifeline lifeline;
 	uv_timer_t heartbeat;
@@ -65,7 +69,10 @@ _Noreturn static void fail_start_error(struct worker *worker, const struct error
 
 static void on_request(void *context, struct http_request *request)
 {
-	script_http_request(((struct worker *)context)->script, request);
+	struct worker *worker = context;
+
+	recycle_count(&worker->recycle);
+	script_http_request(worker->script, request);
 }
 
 static void on_body(void *context, struct http_request *request)
@@ -166,8 +173,9 @@ static void begin_drain(struct worker *worker, enum http_drain how, int heir)
 	worker->draining = true;
 	worker->how = how;
 	worker->heir = heir;
-	script_start(
-		worker->script, "perigee.worker", "before_stop", SLICE(""), on_may_drain, worker);
+	/* "shutdown": nobody takes over, and the readiness probe is to say so from now on. */
+	script_start(worker->script, "perigee.worker", "before_stop",
+		how == HTTP_DRAIN_SHUTDOWN ? SLICE("shutdown") : SLICE(""), on_may_drain, worker);
 }
 
 /* The manager is dead: what is in flight may be finished, for a moment. */
@@ -241,15 +249,35 @@ static const struct lifeline_owner lifeline_owner = {
 
 static void on_heartbeat(uv_timer_t *timer)
 {
-	const struct worker *worker = timer->data;
+	struct worker *worker = timer->data;
 
 	shm_seat_beat(worker->birth->seat, clock_now());
+	recycle_look(&worker->recycle);
 }
 
 static void on_terminate(uv_signal_t *handle, int number)
 {
 	(void)number;
 	tell(handle->data, WIRE_LEAVING, SLICE(""));
+}
+
+/* This worker is used up. */
+static void on_used_up(void *context, const char *why)
+{
+	tell(context, WIRE_LEAVING, (struct slice){why, strlen(why)});
+}
+
+static int start_watchdog(struct worker *worker, struct error *error)
+{
+	const struct watchdog_setup setup = {.script = worker->script,
+		.server = worker->server,
+		.seat = worker->birth->seat,
+		.place = shm_activity_of(worker->birth->seat_number),
+		.control = worker->birth->control,
+		.worker_timeout = worker->settings.worker_timeout,
+		.slow_callback = worker->settings.slow_callback};
+
+	return watchdog_start(&setup, error);
 }
 
 static int open_feed(struct worker *worker, struct http_counters *counters, struct error *error)
@@ -280,6 +308,11 @@ static void on_may_serve(void *context, bool ok, struct slice text)
 			fail_start_error(worker, &error);
 	}
 	shm_seat_beat(worker->birth->seat, clock_now());
+	if (worker->birth->single == NULL) { /* else nobody would replace it */
+		if (start_watchdog(worker, &error) != 0)
+			fail_start_error(worker, &error);
+		recycle_start(&worker->recycle, &worker->settings.recycle, on_used_up, worker);
+	}
 	/* Before it is said: main_process_ready comes after what a hook does without waiting. */
 	script_start(worker->script, "perigee.worker", "after_start", SLICE(""), on_told, worker);
 	tell(worker, WIRE_READY, SLICE(""));
@@ -332,6 +365,8 @@ _Noreturn void worker_main(struct script *script, const struct worker_birth *bir
 		bell_watch_shared(&worker.bell, &worker.loop, script, &error) != 0)
 		fail_start_error(&worker, &error);
 	script_set_publish(script, worker_feed_publish, &worker.feed);
+	activity_start(
+		&worker.activity, &worker.loop, worker.server, shm_activity_of(birth->seat_number));
 	open_handles(&worker);
 	if (birth->single != NULL)
 		birth->single->on_loop(&worker.loop);

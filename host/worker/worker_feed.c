@@ -1,4 +1,4 @@
-/* Publishing across workers: see worker_feed.h. Runs in workers. */
+/* Publishing across workers: see worker_feed.h. Runs in workers and managed processes. */
 #include "worker/worker_feed.h"
 
 #include <stdio.h>
@@ -39,7 +39,18 @@ int worker_feed_open(struct worker_feed *worker_feed, uv_loop_t *loop, struct ht
 	worker_feed->feed = shm_feed_join(place->feed, place->bell, place->seat, error);
 	if (worker_feed->feed == NULL)
 		return -1;
+	if (server == NULL)
+		return 0; /* there is nobody here to read it for */
 	return bell_watch(&worker_feed->bell, loop, place->bell, on_bell, worker_feed, error);
+}
+
+/* To the subscribers in this process. Returns less than 0, HTTP_BAD_TEXT, when it is not done. */
+static int publish_here(
+	const struct worker_feed *worker_feed, struct slice topic, int kind, struct slice message)
+{
+	if (worker_feed->server != NULL)
+		return http_server_publish(worker_feed->server, topic, kind, message);
+	return http_publication_valid(kind, message) ? HTTP_OK : HTTP_BAD_TEXT;
 }
 
 int worker_feed_publish(void *context, struct slice topic, int kind, struct slice message)
@@ -50,7 +61,7 @@ int worker_feed_publish(void *context, struct slice topic, int kind, struct slic
 
 	if (message.size > worker_feed->limit || topic.size > worker_feed->limit - message.size)
 		return HTTP_TOO_LONG;
-	result = http_server_publish(worker_feed->server, topic, kind, message);
+	result = publish_here(worker_feed, topic, kind, message);
 	if (result < 0)
 		return result;
 	CHECK(shm_feed_write(worker_feed->feed, &record) == 0);

@@ -31,7 +31,8 @@ struct worker_feed_place {
 	uint64_t limit; /* setting publish_limit */
 };
 
-/* Joins it. Returns 0, or -1 with *error. */
+/* Joins it. Without a server and counters it is only published, to the others. Returns 0, or -1
+ * with *error. */
 int worker_feed_open(struct worker_feed *worker_feed, uv_loop_t *loop, struct http_server *server,
 	struct http_counters *counters, const struct worker_feed_place *place, struct error *error);
 

@@ -28,6 +28,35 @@ static int read_access_log(struct slice plan, int *ret_format, struct error *err
 	return error_set(error, EINVAL, "the plan has no access_log that is known");
 }
 
+/* What is 0 is off. */
+static int read_watch(struct worker_settings *settings, struct slice plan, struct error *error)
+{
+	struct recycle_limits *recycle = &settings->recycle;
+	const char *mode = record_find(plan, "mode");
+	const struct {
+		const char *key;
+		uint64_t *to;
+		uint64_t maximum;
+	} numbers[] = {
+		{"worker_timeout", &settings->worker_timeout, DAY_MS},
+		{"slow_callback", &settings->slow_callback, DAY_MS},
+		{"max_requests", &recycle->requests, UINT64_MAX >> 1},
+		{"max_requests_jitter", &recycle->requests_jitter, UINT64_MAX >> 1},
+		{"max_memory", &recycle->memory, UINT64_MAX >> 1},
+		{"max_lifetime", &recycle->lifetime, 366 * (uint64_t)DAY_MS},
+		{"max_lifetime_jitter", &recycle->lifetime_jitter, 366 * (uint64_t)DAY_MS},
+	};
+
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+		if (record_number(
+			    plan, numbers[i].key, 0, numbers[i].maximum, numbers[i].to, error) != 0)
+			return -1;
+	}
+	if (mode == NULL || strcmp(mode, "development") != 0)
+		settings->slow_callback = 0;
+	return 0;
+}
+
 static void read_secure(bool is_secure[WIRE_BIND_MAX], struct slice plan)
 {
 	const char *key;
@@ -119,6 +148,5 @@ int worker_settings_read(
 	if (record_number(plan, "publish_limit", 1, SHM_FEED_MESSAGE_MAX,
 		    &ret_settings->publish_limit, error) != 0)
 		return -1;
-	return record_number(
-		plan, "worker_timeout", 0, DAY_MS, &ret_settings->worker_timeout, error);
+	return read_watch(ret_settings, plan, error);
 }

@@ -6,12 +6,15 @@
 #include "base/slice.h"
 #include "http/server.h"
 #include "wire/message.h"
+#include "worker/recycle.h"
 
 struct worker_settings {
 	struct http_config http;
 	bool is_secure[WIRE_BIND_MAX]; /* by listener: what comes there is TLS */
 	uint64_t publish_limit;  /* bytes of a topic and its message; more cannot be published */
-	uint64_t worker_timeout; /* ms without a heartbeat until the manager calls us stuck */
+	uint64_t worker_timeout; /* ms without a heartbeat until we are stuck */
+	uint64_t slow_callback;  /* ms that a callback may keep the loop, in development; else 0 */
+	struct recycle_limits recycle;
 };
 
 /* Reads a checked plan. Returns 0, or -1 with *error. */

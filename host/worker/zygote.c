@@ -70,7 +70,7 @@ static int set_up(struct zygote *zygote, struct error *error)
 	shm_region_use(WIRE_FD_REGION);
 	shm_bells_use(WIRE_FD_BELLS);
 	zygote->slots = shm_slots_map(WIRE_FD_SLOTS, error);
-	if (zygote->slots == NULL)
+	if (zygote->slots == NULL || shm_slots_map_activity(WIRE_FD_SLOTS, error) != 0)
 		return -1;
 	shm_slots_protect(zygote->slots);
 	/* A line printed is a line logged, though stdout is a pipe; the children inherit this. */
@@ -175,8 +175,13 @@ _Noreturn static void become_managed(
 	forget_zygote(zygote, fds);
 	title_set("%s gen %u", name != NULL ? name : "managed", order->message.generation);
 	shm_slots_take(zygote->slots, (unsigned)order->message.number);
-	birth = (struct managed_birth){
-		.generation = order->message.generation, .terms = terms, .control = fds->control};
+	birth = (struct managed_birth){.generation = order->message.generation,
+		.terms = terms,
+		.plan = {zygote->plan.data, zygote->plan.size},
+		.control = fds->control,
+		.feed = WIRE_FD_FEED,
+		.bell = WIRE_FD_BELL,
+		.seat = (unsigned)order->message.number};
 	managed_main(zygote->script, &birth);
 }
 

@@ -1,6 +1,7 @@
 --- The app: routes, hooks and listeners, as the user's file declares them.
 local background = require "perigee.background"
 local caller = require "perigee.caller"
+local health = require "perigee.health"
 local hooks = require "perigee.hooks"
 local main_process = require "perigee.main_process"
 local phase = require "perigee.phase"
@@ -95,10 +96,24 @@ end
 
 local strictness = { ["true"] = true, ["false"] = false, redirect = "redirect" }
 
+--- The route of the setting metrics_path, which gives way to any other of that path.
+local function add_metrics(self, path)
+  local metrics, http = require "perigee.metrics", require "perigee.http"
+  if not path:find("^/[^<>]*$") then
+    error(("the setting metrics_path must be a path as \"/metrics\", not %q"):format(path), 0)
+  end
+  local declared = scope.add_route(self, "metrics_path", { "GET" }, path, function()
+    return http.raw(metrics.text(), 200, { ["Content-Type"] = metrics.TYPE, ["Cache-Control"] = "no-store" })
+  end, {})
+  declared.weak, declared.place = "metrics", "the setting metrics_path"
+end
+
 --- No route or hook from now on: the tables that serve are made of what is there. Raises, naming
 --- both places, when two routes collide.
 function app.freeze(self)
+  if self.config.metrics_path then add_metrics(self, self.config.metrics_path) end
   scope.expand(self)
+  health.add(self)
   self.router:compile(strictness[self.config.strict_slashes])
   rawset(self, "around_none", {
     request_hooks = hooks.order { self.request_hooks },

@@ -85,6 +85,14 @@ function methods:write(data, offset)
   return true
 end
 
+--- Has what was written put on the disk. Yields.
+---@return true|nil
+---@return string|nil message
+---@return string|nil code
+function methods:sync()
+  return run(self, uv.fs_fsync, self.fd)
+end
+
 --- Reads up to `size` bytes from `offset`. Yields.
 ---@return string|nil # "" at the end
 ---@return string|nil message
@@ -119,6 +127,15 @@ function methods:close()
   if self.closed then return end
   self.closed = true
   if not self.pending then self:release() end
+end
+
+--- The same, done when this returns if nothing is under way: for who leaves its loop with nothing open.
+function methods:close_at_once()
+  if not self.pending and self.fd and not self.closed then
+    uv.fs_close(self.fd)
+    self.fd = nil
+  end
+  self:close()
 end
 
 return async_file

@@ -7,6 +7,8 @@
 --- "tls:" before a TCP address or fd:N has what comes there be TLS; the normal form has no such thing.
 local uv = require "luv"
 
+local phase = require "perigee.phase"
+
 local bind = {
   ---@type table<string, integer[]> descriptors that systemd passed, by LISTEN_FDNAMES
   passed = {},
@@ -119,13 +121,13 @@ local function named(written, source)
     source, written, #names > 0 and "; there are " .. table.concat(names, ", ") or ""), 0)
 end
 
---- Puts descriptors in the place of their names.
+--- Puts descriptors in the place of their names; `perigee check` is given none of them.
 local function expand(list, source)
   local expanded = {}
   for _, written in ipairs(list) do
     local secure, address = written:match("^(tls:)(.*)$")
     address = address or written
-    local is_name = address:find("^fd:") and not address:find("^fd:%d+$")
+    local is_name = address:find("^fd:") and not address:find("^fd:%d+$") and phase.current ~= "check"
     for _, one in ipairs(is_name and named(address, source) or { address }) do
       expanded[#expanded + 1] = (secure or "") .. one
     end

@@ -12,12 +12,14 @@ local handles = require "perigee.handles"
 local listeners = require "perigee.listeners"
 local log = require "perigee.log"
 local manage_terms = require "perigee.manage_terms"
+local persist = require "perigee.shared.persist"
 local phase = require "perigee.phase"
 local record = require "perigee.record"
 local scope = require "perigee.scope"
 local settings = require "perigee.settings"
 local strict = require "perigee.strict"
 local traceback = require "perigee.traceback"
+local traces = require "perigee.traces"
 
 local boot = {
   ---@type perigee.App|nil the app of this process
@@ -178,6 +180,15 @@ function boot.evaluate(given, path)
   return app
 end
 
+--- What needs a manager is an error without one.
+local function check_managed(given)
+  local first = manage_terms.declared[1]
+  if given.values.single_process == "1" and first then
+    error(("%s: with single_process there is no manager to look after the process '%s'"):format(first.place,
+      first.name), 0)
+  end
+end
+
 --- The plan: everything the manager needs to know. Every setting is in it, "" when it has no value.
 local function make_plan(app, given, path)
   local pieces = {}
@@ -210,13 +221,17 @@ end
 function boot.load(block)
   local given, path = read_given(block)
   phase.current = "load"
+  phase.single = given.values.single_process == "1"
   handles.watch()
+  traces.watch()
   local app = boot.evaluate(given, path)
   boot.app = app
   reserve_shared(given.values.shared_memory)
   phase.current = "main_process_start"
   scope.gather_listeners(app)
   listeners.run(app.listeners, "main_process_start", app)
+  check_managed(given)
+  persist.schedule(app)
   app.background:prepare()
   phase.current = "main"
   app_module.freeze(app)
@@ -231,9 +246,11 @@ function boot.ready()
   listeners.run(boot.app.listeners, "main_process_ready", boot.app)
 end
 
---- Runs main_process_stop: no process of this generation is left.
+--- Runs main_process_stop, then keeps what is to be kept: no process of this generation is left.
 function boot.stop()
-  listeners.run(boot.app.listeners, "main_process_stop", boot.app)
+  local ok, problem = pcall(listeners.run, boot.app.listeners, "main_process_stop", boot.app)
+  persist.finish()
+  if not ok then error(problem, 0) end
 end
 
 --- Loads the app without running hooks, for `perigee check` and `perigee routes`.

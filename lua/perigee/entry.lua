@@ -41,6 +41,7 @@ function entry.open(address, release)
     end,
     timer_set = function(delay) C.script_timer_set(state, delay) end,
     wake_soon = function() state.ready = 1 end,
+    serving = function(serial) state.serving = serial end,
   })
   scheduler.install()
   handles.protect_loop()

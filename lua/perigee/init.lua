@@ -6,6 +6,7 @@ local app = require "perigee.app"
 local blueprint = require "perigee.blueprint"
 local json = require "perigee.json"
 local log = require "perigee.log"
+local metrics = require "perigee.metrics"
 local process = require "perigee.process"
 local scheduler = require "perigee.scheduler"
 local shared = require "perigee.shared"
@@ -26,6 +27,8 @@ local perigee = {
   --- Child processes: perigee.process.start(argv, options), perigee.process.run(argv, options).
   process = process,
   shared = shared,
+  --- Figures for monitoring: perigee.metrics.text().
+  metrics = metrics,
   json = json,
   log = log,
   version = version,

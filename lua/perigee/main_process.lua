@@ -50,6 +50,7 @@ function main_process.new()
 end
 
 local function check_phase(what)
+  if phase.single then return end -- and the answer is that there is no manager
   if phase.is_forked() then
     caller.fail("%s is for the main process; here it is app.m", what)
   end
@@ -119,6 +120,9 @@ end
 ---@return string|nil
 ---@return string|nil
 function methods:manage(name, target, options) -- luacheck: no self
+  if phase.single then
+    caller.fail "app.manager:manage: there is no manager: the app runs with --single-process"
+  end
   local what = "app.manager:manage"
   if phase.is_forked() then caller.fail("%s is for the main process; here it is app.m:manage", what) end
   manage_terms.check_name(what, name)

@@ -4,7 +4,9 @@
 ---                                       main → worker   in a process forked from it
 ---                                       main → managed  in another
 ---   none → load → check                             in `perigee check`
-local phase = { current = "none" }
+---
+--- `single`: all of it is in one process, and there is no manager (--single-process).
+local phase = { current = "none", single = false }
 
 --- Whether shared objects and `app.shared` may be made now: they must exist before the fork.
 ---@return boolean

@@ -32,7 +32,7 @@ local PARK = setmetatable({}, { __tostring = function() return "perigee: a task 
 local cancelled_mt = { quiet = true, __name = "perigee.cancelled" }
 function cancelled_mt.__tostring(self) return "cancelled: " .. self.reason end
 
-local clock          -- { now() → ms, timer_set(delay ms), wake_soon() }
+local clock          -- { now() → ms, timer_set(delay ms), wake_soon(), serving(serial) }
 local by_request = {} -- serial → task, while it is parked
 local heap = {}      -- sleepers, { deadline, task }, earliest first; stale when not task.sleep
 local stale = 0      -- entries of the heap, about, whose task was woken before its time
@@ -41,9 +41,10 @@ local ready_count = 0
 
 --- Connects the scheduler to the loop.
 ---@param backend table `now()`: milliseconds, `timer_set(delay)`: have tick called then,
----   `wake_soon()`: have ready called once Lua has returned
+---   `wake_soon()`: have ready called once Lua has returned, `serving(serial)`, optional: whose code runs
 function scheduler.open(backend)
   clock = backend
+  clock.serving = clock.serving or function() end
 end
 
 --- A task for a coroutine that somebody else resumes first.
@@ -63,6 +64,7 @@ end
 local function resume(task, ok, value)
   local previous = scheduler.current
   scheduler.current = task
+  clock.serving(task.serial)
   local alive, problem = raw_resume(task.coroutine, ok, value)
   scheduler.current = previous
   if not alive then died(task, problem) end

@@ -20,6 +20,27 @@ function shared.value(name, kind, options)
   return require("perigee.shared.value").new(name, kind, options)
 end
 
+--- Messages in order: many processes put, many take, each is taken once. Does not yield; raises at the
+--- caller's place. `options`, which a worker may leave out: `capacity` in messages (1024), `message_limit`
+--- in bytes (65536), `size` in bytes of memory that all share (4 MiB, less when so much cannot be used),
+--- `encoding`: "json" (default) or "bytes", which takes strings only.
+---@param name string 1 to 63 bytes
+---@param options { capacity: number, message_limit: number, size: number, encoding: string }|nil
+---@return perigee.SharedQueue # put try_put put_many, get try_get get_many get_ack, items items_ack, close
+--- size stat
+function shared.queue(name, options)
+  return require("perigee.shared.queue").new(name, options)
+end
+
+--- A stream of bytes from one process to another: the first to write is its writer, the first to read its
+--- reader, until they close it or end. Does not yield; raises at the caller's place.
+---@param name string 1 to 63 bytes
+---@param options { size: number }|nil bytes that may be written before they are read; default 65536
+---@return perigee.SharedPipe # with write, read, close, stat
+function shared.pipe(name, options)
+  return require("perigee.shared.pipe").new(name, options)
+end
+
 --- Numbers or booleans by index, from 1. Does not yield; raises at the caller's place.
 ---@param name string 1 to 63 bytes
 ---@param kind "int64"|"double"|"int32"|"uint8"|"bool"|nil nil: of one that exists
@@ -70,6 +91,32 @@ function shared.once(name, fn, options)
   return require("perigee.shared.once").new(name, fn, options)
 end
 
+--- A figure that only grows: add(number, labels), get(labels). Shown by perigee.metrics.
+---@param name string letters, digits, "_" and ":"
+---@param options { help: string, labels: string[], series: number }|nil labels: names; series: how many
+---   combinations of their values there may be (256), beyond which all are "other"
+---@return perigee.SharedMetric
+function shared.counter(name, options)
+  return require("perigee.shared.metric").new("counter", name, options)
+end
+
+--- A figure that goes up and down: set(number, labels), add(number, labels), get(labels).
+---@param name string
+---@param options { help: string, labels: string[], series: number }|nil
+---@return perigee.SharedMetric
+function shared.gauge(name, options)
+  return require("perigee.shared.metric").new("gauge", name, options)
+end
+
+--- How often values were up to each of some bounds: observe(value, labels).
+---@param name string
+---@param options { help: string, labels: string[], series: number, buckets: number[] }|nil buckets: upper
+---   ends that grow; default from 5 ms to 10 s
+---@return perigee.SharedMetric
+function shared.histogram(name, options)
+  return require("perigee.shared.metric").new("histogram", name, options)
+end
+
 --- A table of strings, numbers, booleans and nested tables by string keys, with times to live and lists; a
 --- cache, when it evicts. Does not yield; raises at the caller's place. See perigee.shared.dict.
 ---@param name string 1 to 63 bytes
@@ -88,6 +135,13 @@ end
 ---@return perigee.SharedRateLimiter
 function shared.rate_limiter(name, options)
   return require("perigee.shared.rate_limiter").new(name, options)
+end
+
+--- How full the shared memory is, and what is in it. Does not yield; raises at the caller's place.
+---@return { size: number, used: number, free: number, objects: table[] } # bytes, the directory included;
+---   each object has name, kind, shape, size (bytes), and what its kind says: figures
+function shared.stat()
+  return require("perigee.shared.stat").read()
 end
 
 --- Whether a value is a shared object.

@@ -3,7 +3,8 @@
 --- A *line* belongs to one thing of one shared object that can be waited for ("not empty"), and has
 --- the tasks of this process that wait for it, in the order they came. Only its head tries: when
 --- the process's bell rings, and now and then for itself, as a ring can get lost with the process it
---- was for. A head that has got what it wanted wakes the next, for whom there may be more.
+--- was for. A head that has got what it wanted wakes the next, for whom there may be more; when there is
+--- no next, the process no longer waits, and says so, lest rings go to it that others need.
 local ffi = require "ffi"
 
 local abi = require "perigee.abi"
@@ -12,6 +13,7 @@ local scheduler = require "perigee.scheduler"
 
 local C = abi.C
 local pcall, error, tostring, type = pcall, error, tostring, type
+local setmetatable, tonumber = setmetatable, tonumber
 
 local waiting = {}
 
@@ -21,6 +23,9 @@ local AGAIN_SILENT = 0.01 -- the same where no bell rings, as in the main proces
 local busy = {}     -- lines with tasks, as keys
 local watchers = {} -- functions that are called, too, when the bell has rung
 
+-- address → line: two objects of one name share theirs, as they share the process's bell
+local lines = setmetatable({}, { __mode = "v" })
+
 ---@class perigee.Line
 local methods = {}
 local line_mt = { __name = "perigee.line", __index = methods }
@@ -29,7 +34,13 @@ local line_mt = { __name = "perigee.line", __index = methods }
 ---@param waiters ffi.cdata*
 ---@return perigee.Line
 function waiting.line(waiters)
-  return setmetatable({ waiters = ffi.cast("struct shm_waiters *", waiters), first = 1, last = 0 }, line_mt)
+  local address = tonumber(ffi.cast("uintptr_t", waiters))
+  local line = lines[address]
+  if not line then
+    line = setmetatable({ waiters = ffi.cast("struct shm_waiters *", waiters), first = 1, last = 0 }, line_mt)
+    lines[address] = line
+  end
+  return line
 end
 
 --- Raises unless `timeout` is nil or seconds, 0 or more.
@@ -53,6 +64,13 @@ local function join(self, task)
   busy[self] = true
 end
 
+--- Nobody of this process waits in it any more.
+local function become_empty(self)
+  self.first, self.last = 1, 0
+  busy[self] = nil
+  C.shm_waiters_leave(self.waiters)
+end
+
 local function wake_head(self)
   local head = self[self.first]
   if head then scheduler.wake(head, true) end
@@ -72,8 +90,7 @@ local function leave(self, task)
   end
   self.last = to - 1
   if self.last < self.first then
-    self.first, self.last = 1, 0
-    busy[self] = nil
+    become_empty(self)
   elseif was_head then
     wake_head(self)
   end
@@ -84,8 +101,7 @@ local function leave_first(self)
   self[self.first] = nil
   self.first = self.first + 1
   if self.last < self.first then
-    self.first, self.last = 1, 0
-    busy[self] = nil
+    become_empty(self)
   else
     wake_head(self)
   end

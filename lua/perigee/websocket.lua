@@ -381,7 +381,7 @@ function websocket.publish(topic, message, kind)
   if result == OK then return true end
   if result == BAD_TEXT then caller.fail('app:publish: a text must be UTF-8; publish this as "binary"') end
   if result == abi.NOT_HERE then
-    caller.fail("app:publish: nobody can have subscribed yet: this works in workers, once they start")
+    caller.fail("app:publish: nobody can have subscribed yet: this works in workers and managed processes")
   end
   return nil, "a message and its topic have to fit into publish_limit", "EMSGSIZE"
 end

@@ -3,6 +3,7 @@ local abi = require "perigee.abi"
 local app_module = require "perigee.app"
 local boot = require "perigee.boot"
 local handles = require "perigee.handles"
+local health = require "perigee.health"
 local listeners = require "perigee.listeners"
 local log = require "perigee.log"
 local member = require "perigee.member"
@@ -58,7 +59,9 @@ function worker.after_start()
 end
 
 --- Runs before_server_stop, then ends what runs in the background, whether or not that raised.
-function worker.before_stop()
+---@param how string "shutdown" when nobody takes over; else ""
+function worker.before_stop(how)
+  if how == "shutdown" then health.end_ready() end
   local ok, problem = pcall(run, "before_server_stop")
   boot.app.background:stop()
   if not ok then error(problem, 0) end

@@ -26,6 +26,7 @@ void shm_bells_use(int first);
 int shm_bells_listen(struct error *error);
 int shm_bells_listening(void);
 void shm_waiters_add(struct shm_waiters *waiters);
+void shm_waiters_leave(struct shm_waiters *waiters);
 void shm_waiters_wake_one(struct shm_waiters *waiters);
 void shm_waiters_wake_all(struct shm_waiters *waiters);
 
@@ -222,6 +223,37 @@ describe("with a region,", function()
     C.shm_waiters_wake_one(waiters)
     for _, bell in ipairs(bells) do assert.is_false(rings(bell)) end
     for _, finish in ipairs(finishers) do finish() end
+  end)
+
+  it("who waits no more is not rung for, and passes on a ring that came late", function()
+    local probe = C.probe_new()
+    local waiters = C.probe_waiters(probe)
+    local _, finish = child(function()
+      C.shm_bells_listen(core.error())
+      C.shm_waiters_add(waiters)
+      C.shm_waiters_leave(waiters)
+      return 0
+    end)
+    local bell, finish_second = child(function()
+      local fd = C.shm_bells_listen(core.error())
+      C.shm_waiters_add(waiters)
+      return fd - FIRST
+    end)
+    C.shm_waiters_wake_one(waiters)
+    assert.is_true(rings(tonumber(bell)))
+    finish_second()
+    bell, finish_second = child(function()
+      local fd = C.shm_bells_listen(core.error())
+      C.shm_waiters_add(waiters)
+      return fd - FIRST
+    end)
+    local _, finish_third = child(function() -- it was rung for, has not waited since, and leaves
+      C.shm_bells_listen(core.error())
+      C.shm_waiters_leave(waiters)
+      return 0
+    end)
+    assert.is_true(rings(tonumber(bell)))
+    for _, done in ipairs { finish, finish_second, finish_third } do done() end
   end)
 
   it("all who wait can be rung for at once", function()

@@ -5,6 +5,7 @@ local host = require "spec.support.host"
 local json = require "perigee.json"
 local uv = require "luv"
 local wait = require "spec.support.wait"
+local websocket = require "spec.support.websocket"
 
 local base = [[
 local perigee = require "perigee"
@@ -125,6 +126,34 @@ app:get("/n", function() return tostring(app.shared.n:get()) end)
     assert.same({ "managed", "ACKED", false, 1, 1, "green" },
       { row.role, row.state, row.server, row.starts, row.generation, row.color })
     assert.equal(server.pid, tonumber(host.read_file("/proc/" .. row.pid .. "/stat"):match "%) %a (%d+)"))
+  end)
+
+  it("waits for shared objects, and publishes to the workers' WebSockets", function()
+    local server = serve [[
+app:main_process_start(function(app) app.shared.go = perigee.shared.event "go" end)
+app.manager:manage("feeder", function()
+  for round = 1, 3 do
+    app.shared.go:wait()
+    app.shared.go:clear()
+    note("published", app:publish("news", "round " .. round))
+  end
+  note("bad", pcall(app.publish, app, "news", "\255"))
+end)
+app:websocket("/news", function(_, ws)
+  ws:subscribe "news"
+  ws:send "here"
+  for message in ws:messages() do ws:send(message) end
+end)
+app:get("/go", function() app.shared.go:set() return "gone" end)
+]]
+    local ws = websocket.open(server.target, "/news")
+    assert.equal("here", ws:message().payload)
+    for round = 1, 3 do
+      server:get "/go"
+      assert.equal("round " .. round, ws:message().payload)
+    end
+    server:expect "NOTE\tbad\tfalse\tapp.lua:%d+: app:publish: a text must be UTF%-8"
+    ws:close()
   end)
 
   it("is told to stop, by name, by a restart and when the host stops, and has time for it", function()
@@ -252,6 +281,36 @@ app.manager:manage("lazy", function(process) note "wakes" process:wait() end,
     assert.equal(2, row_of(server, "lazy").starts)
   end)
 
+  it("with several processes is restarted one after the other, and not on when one cannot start", function()
+    local server = serve [[
+app:main_process_start(function(app)
+  app.shared.n = perigee.shared.value("n", "int64")
+end)
+app.manager:manage("many", function(process)
+  if exists "broken" then error "it is broken" end
+  if app.shared.n:add(1) < 3 and exists "watch" then note "fewer" end
+  while exists "slow" do perigee.sleep(0.01) end
+  process:ready()
+  process:wait()
+  app.shared.n:add(-1)
+end, { workers = 3, transient = true, notify = true, restart = "never" })
+]]
+    for i = 0, 2 do wait_state(server, "many-" .. i, "ACKED") end
+    host.write_file(server.dir .. "/watch", "")
+    is_true(server:get("/restart?name=many").body)
+    for i = 0, 2 do assert.equal(2, row_of(server, "many-" .. i).starts) end
+    assert.equal(0, #server:matching "NOTE\tfewer")
+    host.write_file(server.dir .. "/broken", "")
+    local body = server:get("/restart?name=many").body
+    assert.truthy(body:find "nil failed|many%-%d gen 1 pid %d+ failed to start", body)
+    local states = {}
+    for i = 0, 2 do
+      local state = row_of(server, "many-" .. i).state
+      states[state] = (states[state] or 0) + 1
+    end
+    assert.same({ ACKED = 2, FAILED = 1 }, states)
+  end)
+
   it("can ask for its own restart and stop, and has its answer", function()
     local server = serve [[
 app.manager:manage("self", function(process)
@@ -354,7 +413,7 @@ app.manager:manage("script", { "sh", "-c", "echo $COLOR $HOME-; pwd; ulimit -n; 
   end)
 
   it("runs as another user", function()
-    if uv.getuid() ~= 0 then return pending "needs root" end
+    if not host.may_run_as "nobody" then return pending "needs root, and a binary others may run" end
     local server = serve [[
 app.manager:manage("other", { "sh", "-c", "id -un; id -gn; sleep 1000" }, { user = "nobody" })
 app.manager:manage("fn", function() note("uid", require "luv".getuid() ~= 0) perigee.sleep(1000) end,
@@ -364,6 +423,20 @@ app.manager:manage("nobody-there", { "true" }, { user = "no-such-user", restart 
     expect_all(server, 0, { " other | nobody$", " other | nogroup$", "NOTE\tuid\ttrue" })
     local row = wait_state(server, "nobody-there", "FAILED")
     assert.truthy(row.last_error:find("there is no user 'no-such-user'", 1, true), row.last_error)
+  end)
+
+  it("is the user that the app is, and cannot be more", function()
+    if not host.may_run_as "nobody" then return pending "needs root, and a binary others may run" end
+    local server = serve([[
+app.manager:manage("same", { "sh", "-c", "id -un; sleep 1000" })
+app.manager:manage("more", { "id", "-un" }, { user = "root", restart = "never" })
+app.manager:manage("fn", function() end, { user = "root", restart = "never" })
+]], { flags = { "--user", "nobody" }, open = true })
+    expect_all(server, 0, { " same | nobody$" })
+    for _, name in ipairs { "more", "fn" } do
+      local row = wait_state(server, name, "FAILED")
+      assert.truthy(row.last_error:find("cannot become the user 'root'", 1, true), row.last_error)
+    end
   end)
 
   it("is stopped by its signal, with all that it started", function()
@@ -451,12 +524,16 @@ return {
     assert.truthy(server:get("/manage?name=brief").body:find "EEXIST")
   end)
 
-  it("keeps what it started over a reload", function()
+  it("keeps what it started, and what was stopped, over a reload", function()
     local server = serve(more)
     server:get "/manage?name=stays"
+    server:get "/manage?name=stopped&tracked=1"
+    is_true(server:get("/stop?name=stopped").body)
+    assert.equal("COMPLETED", row_of(server, "stopped").state)
     local row = row_of(server, "stays")
     assert.truthy(server:get("/reload").body:find "^true")
     assert.equal(row.pid, row_of(server, "stays").pid)
+    assert.equal("COMPLETED", row_of(server, "stopped").state)
   end)
 
   it("raises at the caller's line for what is wrong", function()
@@ -469,10 +546,12 @@ app.manager:register("resize", function() end)
 app:get("/try", function()
   return try("a", function() end) .. try("a", "resise") .. try("a b", { "true" }) .. try("a", {})
     .. try("all", { "true" }) .. try("a", { "true" }, { transiant = true })
+    .. try("a", { "true", ("x"):rep(70000) })
     .. try("a", { "true" }, { stop_signal = "NOPE" }) .. try("a", { "true" }, { rlimits = { nofiles = 1 } })
 end)
 ]]
     local body = server:get("/try").body
+    assert.truthy(body:find("true nil\n", 1, true), body) -- and, behind it, how many bytes there may be
     for _, text in ipairs {
       "a function made here is in no other process",
       "no function is registered as 'resise'; did you mean 'resize'?",
@@ -501,6 +580,15 @@ app.manager:manage("from-config", { "sleep", "1000" })
     server:expect "NOTE\tagain\tnil\tthere is a process 'from%-config' already\tEEXIST"
     wait_state(server, "at-ready", "ACKED")
     wait_state(server, "from-config", "ACKED")
+  end)
+
+  it("needs a manager", function()
+    local address = "127.0.0.1:" .. host.free_port()
+    local run = host.run({ "serve", "app.lua", "--single-process", "--bind", address },
+      { app = make 'app.manager:manage("mailer", { "true" })' })
+    assert.equal(1, run.status)
+    local problem = "app.lua:%d+: with single_process there is no manager to look after the process 'mailer'"
+    assert.truthy(run.stderr[1]:find(problem), run.stderr[1])
   end)
 
   it("names the line of what is wrong, also in perigee check", function()

@@ -1,7 +1,9 @@
--- The examples that share memory between workers: scripts/apps/cache.lua and scripts/apps/rate_limit.lua.
+-- The examples that share memory between workers: cache.lua, rate_limit.lua and jobs.lua of scripts/apps.
 local cjson = require "cjson"
 local client = require "spec.support.client"
 local host = require "spec.support.host"
+local uv = require "luv"
+local wait = require "spec.support.wait"
 
 local function example(name)
   return assert(host.read_file("scripts/apps/" .. name .. ".lua"))
@@ -43,5 +45,40 @@ describe("the example", function()
     assert.truthy(refused)
     assert.matches("^[123]$", refused.headers["retry-after"])
     assert.equal("fine, 9 left\n", server:get("/", bob).body)
+  end)
+
+  it("jobs does every job, also those of a worker that is killed", function()
+    local server = host.serve { app = example "jobs", flags = { "--workers", "2" } }
+    local connection = client.connect(server.port)
+    local function post(body)
+      connection:request("POST", "/jobs", { ["Content-Type"] = "application/json" }, body)
+      return connection:response()
+    end
+    local function stat() return cjson.decode(server:get("/").body) end
+    for i = 1, 6 do
+      local answer = post('{"text":"one two' .. (" three"):rep(i) .. '"}')
+      assert.equal(202, answer.status)
+      assert.same({ id = i }, cjson.decode(answer.body))
+    end
+    assert.equal(400, post("{}").status)
+    assert.equal(413, post('{"text":"' .. ("x"):rep(9000) .. '"}').status)
+    wait.till(5, "two jobs under way", function() return stat().taken == 2 end)
+    local victim
+    for _, process in ipairs(server:processes()) do
+      if process.command:find "worker %d" then victim = process.pid end
+    end
+    connection:close()
+    uv.kill(victim, "sigkill")
+    server:expect "was killed by SIGKILL"
+    wait.till(15, "the end of all jobs", function() return stat().done == 6 end)
+    local attempts = 0
+    for i = 1, 6 do
+      local job = cjson.decode(server:get("/jobs/" .. i).body)
+      assert.equal("done", job.state)
+      assert.equal(2 + i, job.words)
+      attempts = attempts + job.attempts
+    end
+    assert.equal(7, attempts)
+    assert.equal(404, server:get("/jobs/99").status)
   end)
 end)

@@ -80,6 +80,24 @@ describe("--single-process", function()
       code = "ENOTSUP", names = { "worker-0 ACKED" } }, json.decode(server:get("/manager").body))
   end)
 
+  it("has none in the main process either", function()
+    local server = serve([[
+local app = require "perigee".app "one"
+app:main_process_ready(function(app) print("ready", app.manager:scale(2)) end)
+app:get("/", function() return "hello\n" end)
+return app
+]])
+    server:expect "ready%s+nil%s+there is no manager: the app runs with %-%-single%-process%s+ENOTSUP"
+    local refused = host.run({ "serve", "app.lua", "--single-process" }, { app = [[
+local app = require "perigee".app "one"
+app:main_process_start(function(app) app.manager:manage("mailer", { "true" }) end)
+return app
+]] })
+    assert.equal(1, refused.status)
+    assert.truthy(refused:text():find("app.lua:2: app.manager:manage: there is no manager", 1, true),
+      refused:text())
+  end)
+
   it("says where, and removes its unix socket", function()
     local server = host.serve { app = app, bind = "unix:app.sock", flags = { "--single-process" } }
     server.target = server.dir .. "/app.sock"

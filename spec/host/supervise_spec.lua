@@ -79,10 +79,11 @@ describe("the manager", function()
     local server = serve { "--worker-timeout", "1" }
     local pid = server:wait_version("v1", 1)[1]
     ask(server, "/loop")
-    server:expect("manager.*worker 0 .*stuck", 10)
+    server:expect("manager.*worker 0 .*is stuck", 10)
     local new = server:wait_version("v1", 1, 15)[1]
     assert.are_not.equal(pid, new)
-    assert.equal(1, #server:matching "manager.*worker 0 .*stuck")
+    assert.equal(1, #server:matching "manager.*worker 0 .*is stuck")
+    assert.equal(1, #server:matching "manager.*worker 0 .*was stuck")
   end)
 
   it("leaves a worker alone that waits for long but beats", function()

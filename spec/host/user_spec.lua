@@ -31,11 +31,6 @@ end)
 return app
 ]]
 
-local function may_run_as(user)
-  return os.execute(("setpriv --reuid %s --regid %s --clear-groups test -x %s 2>/dev/null")
-    :format(user, user == "nobody" and "nogroup" or user, host.binary)) == 0
-end
-
 local function owner(path)
   local found = assert(uv.fs_stat(path))
   return found.uid, found.gid
@@ -50,7 +45,7 @@ local function other_processes(server)
   return list
 end
 
-local able = may_run_as "nobody"
+local able = host.may_run_as "nobody"
 
 -- `it` for what only root can try, and only where others may run the binary.
 local function it_as_root(name, fn)
@@ -140,6 +135,9 @@ describe("--user", function()
     server:wait_version("v1", 2)
     server:reload(host.versioned_app "v2")
     server:wait_version("v2", 2)
+    server:signal "sigusr2" -- the same program once more, as the same user
+    server:expect "generation 3 serves"
+    assert.equal(65534, other_processes(server)["worker 0 gen 3"])
     assert.equal(0, server:stop())
   end)
 

@@ -59,6 +59,12 @@ function host.read_file(path)
   return text
 end
 
+--- Whether we may become `user`, and it may run the binary under test.
+function host.may_run_as(user)
+  return os.execute(("setpriv --reuid %s --regid %s --clear-groups test -x %s 2>/dev/null")
+    :format(user, user == "nobody" and "nogroup" or user, host.binary)) == 0
+end
+
 --- A port of 127.0.0.1 that nobody has.
 function host.free_port()
   local socket = uv.new_tcp()

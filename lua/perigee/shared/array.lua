@@ -7,6 +7,7 @@ local caller = require "perigee.caller"
 local nearest = require "perigee.nearest"
 local number_module = require "perigee.shared.number"
 local object = require "perigee.shared.object"
+local persist = require "perigee.shared.persist"
 
 local C = abi.C
 local setmetatable, tonumber, type = setmetatable, tonumber, type
@@ -245,11 +246,32 @@ for name, list in pairs(methods) do
   metatables[name] = object.metatable("array", list)
 end
 
+-- How arrays are kept: the bits of PIECE numbers in each piece, 8 bytes for each.
+local way = {}
+
+function way.snapshot(self, write)
+  for done = 0, self.count - 1, PIECE do
+    local now = self.count - done < PIECE and self.count - done or PIECE
+    C.shm_array_read(self.cells, done, now, piece)
+    write(ffi.string(piece, now * 8))
+  end
+end
+
+function way.restore(self, read)
+  local done = 0
+  for bits in read do
+    local now = math.min(#bits / 8, self.count - done, PIECE)
+    ffi.copy(piece, bits, now * 8)
+    C.shm_array_write(self.cells, done, now, piece)
+    done = done + now
+  end
+end
+
 local type_names = { "int64", "double", "int32", "uint8", "bool" }
 
 local function check_arguments(name, kind, count, options)
   object.check_name("array", name)
-  object.check_options("array", name, options, {})
+  object.check_options("array", name, options, { "persist" })
   if kind == nil and count == nil then return end -- one that exists
   if not metatables[kind] then
     caller.fail("perigee.shared.array('%s'): the type must be one of %s, not %s%s", name,
@@ -266,12 +288,21 @@ local array = {}
 --- Makes one, or finds the one there is: see perigee.shared.array.
 function array.new(name, kind, count, options)
   check_arguments(name, kind, count, options)
-  local cells = object.open("array", name, function(create)
-    return C.shm_array_open(name, kind or "", count or 0, kind and create or 0)
-  end)
-  kind = ffi.string(C.shm_array_type(cells))
-  local count_there = tonumber(C.shm_array_length(cells))
-  return setmetatable({ name = name, type = kind, count = count_there, cells = cells }, metatables[kind])
+  return persist.open("array", name, options and options.persist, function()
+    local cells = object.open("array", name, function(create)
+      return C.shm_array_open(name, kind or "", count or 0, kind and create or 0)
+    end)
+    local own_kind, own_count = ffi.string(C.shm_array_type(cells)), tonumber(C.shm_array_length(cells))
+    return setmetatable({ name = name, type = own_kind, count = own_count, cells = cells },
+      metatables[own_kind])
+  end, way)
+end
+
+--- The figures of the one of that name, which exists.
+---@param name string
+---@return table<string, number>
+function array.stat(name)
+  return { length = tonumber(C.shm_array_length(object.any("array", name, "struct shm_array *"))) }
 end
 
 return array

@@ -68,4 +68,12 @@ function barrier.new(name, parties, options)
     line = sync.line("barrier", name, C.shm_barrier_waiters(pointer)) }, barrier_mt)
 end
 
+--- The figures of the one of that name, which exists.
+---@param name string
+---@return table<string, number>
+function barrier.stat(name)
+  local pointer = object.any("barrier", name, "struct shm_barrier *")
+  return methods.stat { barrier = pointer }
+end
+
 return barrier

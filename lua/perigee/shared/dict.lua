@@ -20,6 +20,8 @@ local abi = require "perigee.abi"
 local caller = require "perigee.caller"
 local json = require "perigee.json"
 local object = require "perigee.shared.object"
+local persist = require "perigee.shared.persist"
+local snapshot = require "perigee.shared.dict_snapshot"
 
 local C = abi.C
 local type, tonumber, setmetatable, tostring = type, tonumber, setmetatable, tostring
@@ -515,13 +517,15 @@ local dict = {}
 --- options may be left out.
 function dict.new(name, options)
   object.check_name("dict", name)
-  options = object.check_options("dict", name, options, { "size", "eviction" })
+  options = object.check_options("dict", name, options, { "size", "eviction", "persist" })
   local size = object.size_option("dict", name, options, "size", SIZE_LEAST, SIZE_MOST, SIZE_DEFAULT)
   local eviction = object.word_option("dict", name, options, "eviction", { "none", "lru" })
-  local pointer = object.open("dict", name, function(create)
-    return C.shm_dict_open(name, size, eviction == "lru" and 1 or 0, create)
-  end)
-  return setmetatable({ name = name, dict = pointer }, mt)
+  return persist.open("dict", name, options.persist, function()
+    local pointer = object.open("dict", name, function(create)
+      return C.shm_dict_open(name, size, eviction == "lru" and 1 or 0, create)
+    end)
+    return setmetatable({ name = name, dict = pointer }, mt)
+  end, snapshot)
 end
 
 --- The figures of the dict of that name, which exists.

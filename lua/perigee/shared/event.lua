@@ -46,10 +46,11 @@ function methods:wait(timeout)
   return nil, ("timeout: the event '%s' was not set in %g s"):format(self.name, timeout), "TIMEOUT"
 end
 
----@return { set: number, times: number } # set: 1 while it is
+---@return { set: number, times: number, waiters: number } # set: 1 while it is
 function methods:stat()
   local state = tonumber(C.shm_event_state(self.event))
-  return { set = state % 2, times = (state - state % 2) / 2 }
+  return { set = state % 2, times = (state - state % 2) / 2,
+    waiters = C.shm_waiters_count(C.shm_event_waiters(self.event)) }
 end
 
 local event = {}
@@ -61,6 +62,14 @@ function event.new(name, options)
   local pointer = object.open("event", name, function(create) return C.shm_event_open(name, create) end)
   return setmetatable({ name = name, event = pointer,
     line = sync.line("event", name, C.shm_event_waiters(pointer)) }, event_mt)
+end
+
+--- The figures of the one of that name, which exists.
+---@param name string
+---@return table<string, number>
+function event.stat(name)
+  local pointer = object.any("event", name, "struct shm_event *")
+  return methods.stat { event = pointer }
 end
 
 return event

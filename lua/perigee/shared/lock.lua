@@ -119,11 +119,12 @@ function methods:owner()
   return { pid = tonumber(figures.pid), task = tonumber(figures.task), mine = figures.mine == 1 }
 end
 
----@return { held: number, taken: number, abandoned: number }
+--- waiters, here and elsewhere: processes, about, that wait.
+---@return { held: number, taken: number, abandoned: number, waiters: number }
 function methods:stat()
   C.shm_lock_read(self.lock, figures)
   return { held = figures.pid ~= 0 and 1 or 0, taken = tonumber(figures.taken),
-    abandoned = tonumber(figures.abandoned) }
+    abandoned = tonumber(figures.abandoned), waiters = C.shm_waiters_count(C.shm_lock_waiters(self.lock)) }
 end
 
 local lock = {}
@@ -135,6 +136,14 @@ function lock.new(name, options)
   local pointer = object.open("lock", name, function(create) return C.shm_lock_open(name, create) end)
   return setmetatable({ name = name, lock = pointer, nudge = 0,
     line = sync.line("lock", name, C.shm_lock_waiters(pointer)) }, lock_mt)
+end
+
+--- The figures of the one of that name, which exists.
+---@param name string
+---@return table<string, number>
+function lock.stat(name)
+  local pointer = object.any("lock", name, "struct shm_lock *")
+  return methods.stat { lock = pointer }
 end
 
 return lock

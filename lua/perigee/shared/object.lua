@@ -131,4 +131,26 @@ function object.open(kind, name, open)
   return pointer
 end
 
+local modules = { counter = "metric", gauge = "metric", histogram = "metric" }
+
+--- The figures of an object of a kind: what the kind's module says of it, if it says anything.
+---@param kind string
+---@param name string
+---@param shape string
+---@return table<string, number>|nil
+function object.figures(kind, name, shape)
+  local ok, module = pcall(require, "perigee.shared." .. (modules[kind] or kind))
+  if not ok or type(module) ~= "table" or not module.stat then return nil end
+  return module.stat(name, kind, shape)
+end
+
+--- The object of a name, for its figures.
+---@param kind string
+---@param name string
+---@param struct string "struct shm_lock *"
+---@return ffi.cdata*
+function object.any(kind, name, struct)
+  return ffi.cast(struct, C.shm_region_any(name, kind))
+end
+
 return object

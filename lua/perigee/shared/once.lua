@@ -93,9 +93,10 @@ function methods:is_done()
   return C.shm_once_result(self.once, size) ~= nil
 end
 
----@return { done: number } # 1 when it is
+---@return { done: number, waiters: number } # done: 1 when it is
 function methods:stat()
-  return { done = self:is_done() and 1 or 0 }
+  return { done = methods.is_done(self) and 1 or 0,
+    waiters = C.shm_waiters_count(C.shm_once_waiters(self.once)) }
 end
 
 local once = {}
@@ -111,6 +112,14 @@ function once.new(name, fn, options)
   end)
   return setmetatable({ name = name, fn = fn, once = pointer,
     line = sync.line("once", name, C.shm_once_waiters(pointer)) }, once_mt)
+end
+
+--- The figures of the one of that name, which exists.
+---@param name string
+---@return table<string, number>
+function once.stat(name)
+  local pointer = object.any("once", name, "struct shm_once *")
+  return methods.stat { once = pointer }
 end
 
 return once

@@ -66,11 +66,13 @@ function methods:available()
   return tonumber(figures.available)
 end
 
----@return { permits: number, available: number, revived: number }
+---@return { permits: number, available: number, revived: number, waiters: number } # revived: permits that
+---   came back from dead processes
 function methods:stat()
   C.shm_semaphore_read(self.semaphore, figures)
   return { permits = tonumber(figures.permits), available = tonumber(figures.available),
-    revived = tonumber(figures.revived) }
+    revived = tonumber(figures.revived),
+    waiters = C.shm_waiters_count(C.shm_semaphore_waiters(self.semaphore)) }
 end
 
 local semaphore = {}
@@ -87,6 +89,14 @@ function semaphore.new(name, permits, options)
   end)
   return setmetatable({ name = name, semaphore = pointer,
     line = sync.line("semaphore", name, C.shm_semaphore_waiters(pointer)) }, semaphore_mt)
+end
+
+--- The figures of the one of that name, which exists.
+---@param name string
+---@return table<string, number>
+function semaphore.stat(name)
+  local pointer = object.any("semaphore", name, "struct shm_semaphore *")
+  return methods.stat { semaphore = pointer }
 end
 
 return semaphore

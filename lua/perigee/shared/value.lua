@@ -1,9 +1,12 @@
 --- A number or boolean that all processes share; every operation is atomic.
+local ffi = require "ffi"
+
 local abi = require "perigee.abi"
 local caller = require "perigee.caller"
 local nearest = require "perigee.nearest"
 local number_module = require "perigee.shared.number"
 local object = require "perigee.shared.object"
+local persist = require "perigee.shared.persist"
 
 local C = abi.C
 local setmetatable = setmetatable
@@ -167,13 +170,26 @@ end
 
 local kind_names = { "int64", "double", "bool" }
 
+-- How values are kept: their 8 bytes.
+local way = {}
+
+function way.snapshot(self, write)
+  write(ffi.string(ffi.new("int64_t[1]", C.shm_value_get_int64(self.cell)), 8))
+end
+
+function way.restore(self, read)
+  local bits = ffi.new "int64_t[1]"
+  ffi.copy(bits, read(), 8)
+  C.shm_value_set_int64(self.cell, bits[0])
+end
+
 local function check_arguments(name, kind, options)
   object.check_name("value", name)
   if not metatables[kind] then
     caller.fail("perigee.shared.value('%s'): the kind must be one of %s, not %s%s", name,
       table.concat(kind_names, ", "), tostring(kind), nearest.hint(tostring(kind), kind_names))
   end
-  options = object.check_options("value", name, options, { "initial" })
+  options = object.check_options("value", name, options, { "initial", "persist" })
   local initial = options.initial
   if initial == nil then return types[kind].initial end
   if not types[kind].is(initial) then
@@ -188,10 +204,22 @@ local value = {}
 --- Makes one, or finds the one there is: see perigee.shared.value.
 function value.new(name, kind, options)
   local initial = check_arguments(name, kind, options)
-  local cell = object.open("value", name, function(create)
-    return C.shm_value_open(name, kind, types[kind].bits(initial), create)
-  end)
-  return setmetatable({ name = name, kind = kind, cell = cell }, metatables[kind])
+  return persist.open("value", name, options and options.persist, function()
+    local cell = object.open("value", name, function(create)
+      return C.shm_value_open(name, kind, types[kind].bits(initial), create)
+    end)
+    return setmetatable({ name = name, kind = kind, cell = cell }, metatables[kind])
+  end, way)
+end
+
+--- The figures of the one of that name, which exists.
+---@param name string
+---@param kind "value"
+---@param shape "int64"|"double"|"bool"
+---@return table<string, number|boolean>
+function value.stat(name, kind, shape)
+  local cell = object.any(kind, name, "struct shm_value *")
+  return { value = methods[shape].get { cell = cell } }
 end
 
 return value
