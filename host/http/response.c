@@ -58,7 +58,8 @@ static bool is_worth_coding(const struct http_exchange *exchange, size_t size)
 {
 	const struct http_config *config = exchange->connection->server->config;
 
-	return size >= config->compress_minimum && config->compress != 0;
+	return size >= config->compress_minimum && size <= config->compress_maximum &&
+	       config->compress != 0;
 }
 
 /* Answers 406: the client has ruled out every form that there is of the answer. */
@@ -180,6 +181,7 @@ static void send_chunk(struct http_exchange *exchange, struct slice data)
 
 	if (data.size == 0)
 		return; /* an empty chunk would be the last */
+	exchange->chunk_begun = false;
 	parts[0].size = (size_t)snprintf(line, sizeof line, "%zx\r\n", data.size);
 	http_output_add(exchange->connection, parts, 3);
 }
@@ -322,6 +324,8 @@ int http_response_upgrade(struct http_exchange *exchange, const char *accept,
 	parts[2] = SLICE("\r\n");
 	http_output_add(exchange->connection, parts, 3);
 	exchange->view.state = HTTP_REQUEST_UPGRADED;
+	exchange->status = head.status;
+	exchange->sent = 0;
 	http_exchange_queue(exchange); /* its response_timeout is over */
 	return HTTP_OK;
 }
@@ -329,4 +333,12 @@ int http_response_upgrade(struct http_exchange *exchange, const char *accept,
 void http_response_continue(struct http_exchange *exchange)
 {
 	http_output_add(exchange->connection, &SLICE("HTTP/1.1 100 Continue\r\n\r\n"), 1);
+}
+
+void http_response_begin_chunk(struct http_exchange *exchange)
+{
+	if (exchange->framing != HTTP_FRAMING_CHUNKED || exchange->chunk_begun)
+		return;
+	exchange->chunk_begun = true;
+	http_output_add(exchange->connection, &SLICE("0"), 1);
 }

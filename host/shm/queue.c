@@ -172,6 +172,7 @@ static int put_some(struct shm_queue *queue, const char *const *texts, const uin
 	bool closed;
 	bool more;
 
+	shm_store_prepare(queue, sizes[0]);
 	shm_guard_enter(&queue->guard, "queue.put");
 	closed = queue->closed != 0;
 	if (!closed)
@@ -385,11 +386,6 @@ uint64_t shm_queue_size(struct shm_queue *queue)
 	return size;
 }
 
-static uint32_t bells_of(const struct shm_waiters *waiters)
-{
-	return (uint32_t)__builtin_popcountll(__atomic_load_n(&waiters->bells, __ATOMIC_RELAXED));
-}
-
 void shm_queue_stat(struct shm_queue *queue, struct shm_queue_stat *stat)
 {
 	shm_guard_enter(&queue->guard, "queue.stat");
@@ -403,8 +399,8 @@ void shm_queue_stat(struct shm_queue *queue, struct shm_queue_stat *stat)
 		.size = queue->cells * SHM_CELL,
 		.closed = queue->closed,
 		.undone = queue->guard.undone,
-		.getters = bells_of(&queue->getters),
-		.putters = bells_of(&queue->putters),
+		.getters = shm_waiters_count(&queue->getters),
+		.putters = shm_waiters_count(&queue->putters),
 	};
 	shm_guard_leave(&queue->guard);
 }

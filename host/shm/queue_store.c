@@ -16,6 +16,22 @@ uint64_t shm_store_size(uint64_t capacity, uint64_t cells, uint64_t *ret_cells_p
 	return *ret_cells_place + cells * SHM_CELL;
 }
 
+#define PAGE 4096 /* bytes that the kernel finds at once, at least */
+
+void shm_store_prepare(struct shm_queue *queue, uint64_t size)
+{
+	uint64_t count = shm_store_cells(size);
+	uint64_t from = __atomic_load_n(&queue->fresh, __ATOMIC_RELAXED);
+	uint64_t free = __atomic_load_n(&queue->free_count, __ATOMIC_RELAXED);
+
+	if (size < PAGE || free >= count || from >= queue->cells)
+		return;
+	count -= free;
+	count = count < queue->cells - from ? count : queue->cells - from;
+	for (uint64_t i = 0; i < count; i += PAGE / SHM_CELL)
+		(void)__atomic_load_n(&shm_store_cell(queue, from + i + 1)->next, __ATOMIC_RELAXED);
+}
+
 /* How many of `count` cells have to be fresh. */
 static uint64_t fresh_of(const struct shm_queue *queue, uint64_t count)
 {

@@ -114,6 +114,12 @@ static inline struct shm_cell *shm_store_cell(struct shm_queue *queue, uint64_t 
 	return (struct shm_cell *)(void *)((char *)queue + queue->cells_place) + (number - 1);
 }
 
+/*
+ * Has the kernel find memory for fresh cells that a message of `size` bytes may need, before the
+ * guard is taken: for long messages that is most of the time. A hint, and only reads.
+ */
+void shm_store_prepare(struct shm_queue *queue, uint64_t size);
+
 /* All that follows is called with the guard held. */
 
 /* *word = value, undone if this process dies. */

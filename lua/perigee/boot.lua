@@ -195,6 +195,7 @@ local function make_plan(app, given, path)
   record.add(pieces, "app", path)
   record.add(pieces, "name", app.name)
   record.add(pieces, "routes", #app.router.routes)
+  record.add(pieces, "body_limit_most", ("%d"):format((app.router:body_limit_most(app.config.body_limit))))
   for _, name in ipairs(settings.names) do
     record.add_all(pieces, name, given.values[name] or "")
   end

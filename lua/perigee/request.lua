@@ -12,6 +12,7 @@ local form = require "perigee.form"
 local http = require "perigee.http"
 local json = require "perigee.json"
 local proxy = require "perigee.proxy"
+local url = require "perigee.url"
 local urlencoded = require "perigee.urlencoded"
 
 local C = abi.C
@@ -231,9 +232,24 @@ end
 
 -- ── The body ─────────────────────────────────────────────────────────────────────────────────
 
+local body_limit -- bytes, of routes without a limit of their own; nil when no route has one: C knows
+
+--- Has bodies held to their routes' limits.
+---@param default number|nil of routes that have none of their own; nil when no route has
+function request.limit_bodies(default)
+  body_limit = default
+end
+
+--- To be called before anything of the body is read.
+local function hold_to_limit(self)
+  local route = self[ROUTE]
+  C.http_request_body_limit(self[POINTER], self[SERIAL], route and route.body_limit or body_limit)
+end
+
 function getters.body(self)
   if not alive(self) then return nil end
   local pointer = self[POINTER]
+  if body_limit then hold_to_limit(self) end
   if rawget(self, TAKEN) then caller.fail("req.body: it was read in pieces, or as a form") end
   if pointer.body_state ~= 0 then
     local whole = body.whole(pointer, self[SERIAL])
@@ -249,6 +265,7 @@ end
 ---@return string|nil # "request is over"
 function methods:read()
   if not alive(self) then return nil, OVER end
+  if body_limit then hold_to_limit(self) end
   self[TAKEN] = true
   return body.next(self[POINTER], self[SERIAL])
 end
@@ -380,6 +397,17 @@ end
 
 function getters.app()
   return request.app
+end
+
+--- The URL of a route, as app:url_for makes it. With the option `external` it has the scheme and the
+--- host that the client has asked for, unless the route or an option says another. Raises at the
+--- caller's place; does not yield.
+---@param name string
+---@param params table|nil of the path, by name
+---@param options table|nil query, anchor, external, scheme, host
+---@return string
+function methods:url_for(name, params, options)
+  return url.build(request.app, name, params, options, self)
 end
 
 --- Has `fn(req)` called, in a task of its own, when the client goes away before it has its answer.

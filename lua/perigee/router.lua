@@ -13,10 +13,14 @@
 local http = require "perigee.http"
 local pattern = require "perigee.pattern"
 
+--- A WebSocket's route has the pseudo-method router.WEBSOCKET, so that a page may have its path.
+
 local find, sub, byte = string.find, string.sub, string.byte
 local concat, sort = table.concat, table.sort
 
-local router = {}
+local router = {
+  WEBSOCKET = "websocket", -- in lower case, which no client can send
+}
 
 ---@class perigee.Route
 ---@field methods string[] as given, upper case
@@ -30,10 +34,12 @@ local router = {}
 ---@field names string[] of its parameters, in order
 ---@field count number of its parameters
 ---@field order number among the routes of the app
+---@field body_limit number|nil bytes; nil: as the app's
 ---@field site perigee.Site|nil of app:static
 ---@field weak boolean|nil gives way to another route of the same shape
 ---@field parsed perigee.Pattern
----@field hooked boolean whether hooks run around it
+---@field hooked boolean whether hooks run around it, or it takes the long way for another reason
+---@field upgrade perigee.Route|nil the WebSocket's route at the path of this page
 
 ---@class perigee.Router
 local methods = {}
@@ -159,14 +165,31 @@ local function redirection(route)
   return copy
 end
 
+--- A WebSocket answers GET, to refuse what is none; beside a page it gets what asks for an upgrade.
+local function add_websocket(leaf)
+  local socket, page = leaf[router.WEBSOCKET], leaf.GET
+  leaf[router.WEBSOCKET] = nil
+  if not socket then return end
+  if not page then
+    leaf.GET = socket
+    return
+  end
+  local copy = {}
+  for key, value in pairs(page) do copy[key] = value end
+  copy.upgrade, copy.hooked = socket, true
+  leaf.GET = copy
+end
+
 --- HEAD is answered by GET.
-local function add_head(leaf)
-  if leaf then leaf.HEAD = leaf.HEAD or leaf.GET end
+local function finish_leaf(leaf)
+  if not leaf then return end
+  add_websocket(leaf)
+  leaf.HEAD = leaf.HEAD or leaf.GET
 end
 
 local function finish_node(node)
-  add_head(node.leaf)
-  add_head(node.slashed)
+  finish_leaf(node.leaf)
+  finish_leaf(node.slashed)
   for _, child in pairs(node.static) do finish_node(child) end
   for _, param in ipairs(node.params) do finish_node(param.node) end
 end
@@ -189,6 +212,18 @@ local function enter_route(self, tables, route, strict)
   if strict == true then return end
   if route.parsed.shape ~= "/" then claim(self, route, not slash) end
   enter(tables, strict == "redirect" and redirection(route) or route, not slash)
+end
+
+--- The most that any route allows a body to have.
+---@param default number bytes, of routes that do not say
+---@return number
+---@return boolean # whether there are routes that say
+function methods:body_limit_most(default)
+  local most, own = default, false
+  for _, route in ipairs(self.routes) do
+    most, own = math.max(most, route.body_limit or 0), own or route.body_limit ~= nil
+  end
+  return most, own
 end
 
 --- Makes the tables that match uses. Routes added later are not seen. Raises when two routes
@@ -215,7 +250,7 @@ function methods:compile(strict)
   for _, tables in ipairs(self.hosts or {}) do finish_node(tables.root) end
   finish_node(self.plain.root)
   for _, tables in ipairs { self.plain, unpack(self.hosts or {}) } do
-    for _, leaf in pairs(tables.static) do add_head(leaf) end
+    for _, leaf in pairs(tables.static) do finish_leaf(leaf) end
   end
   if self.hosts then sort(self.hosts, host_order) end
 end

@@ -284,3 +284,68 @@ describe("a client", function()
     assert.not_equal(first, client.get(server.target, "/who").body:match '"id":"([^"]+)"')
   end)
 end)
+
+describe("a route's body_limit", function()
+  before_each(function()
+    server = host.serve { flags = { "--workers", "1", "--body-limit", "100" }, app = [[
+      local perigee = require "perigee"
+      local app = perigee.app "limits"
+      app:get("/", function() return "hello\n" end)
+      local function size(req) return tostring(#req.body) end
+      app:post("/usual", size)
+      app:post("/small", size, { body_limit = 10 })
+      app:post("/small/ignored", function() return "ignored" end, { body_limit = 10 })
+      app:post("/small/stream", function(req)
+        for piece in req:stream() do print("piece " .. #piece) end
+        return "done"
+      end, { body_limit = 10 })
+      local uploads = perigee.blueprint("uploads", { prefix = "/uploads", body_limit = "1 KiB" })
+      uploads:post("/", size)
+      uploads:post("/form", function(req) return tostring(#req.form.a) end, { body_limit = 20 })
+      app:register(uploads)
+      return app
+    ]] }
+  end)
+  after_each(host.finish)
+
+  local function ask(path, size, headers)
+    local chunked = ("%x\r\n%s\r\n0\r\n\r\n"):format(size, ("x"):rep(size))
+    local answer = client.request(server.target, "POST", path, headers or {}, ("x"):rep(size))
+    local other = client.request(server.target, "POST", path, { ["Transfer-Encoding"] = "chunked" }, chunked)
+    assert.equal(answer.status, other.status)
+    assert.equal(answer.body, other.body)
+    return answer.status, answer.body
+  end
+
+  it("may be less than the setting, and more", function()
+    assert.same({ 200, "100" }, { ask("/usual", 100) })
+    assert.equal(413, (ask("/usual", 101)))
+    assert.same({ 200, "10" }, { ask("/small", 10) })
+    assert.equal(413, (ask("/small", 11)))
+    assert.equal(413, (ask("/small", 101)))
+    assert.same({ 200, "1024" }, { ask("/uploads/", 1024) })
+    assert.equal(413, (ask("/uploads/", 1025)))
+    assert.same({ 200, "ignored" }, { ask("/small/ignored", 50) })
+  end)
+
+  it("holds for bodies that are read as they come, and for forms", function()
+    assert.equal(200, (ask("/small/stream", 10)))
+    assert.equal(413, (ask("/small/stream", 11)))
+    assert.is_nil(server:text():find "piece 11")
+    local kind = { ["Content-Type"] = "application/x-www-form-urlencoded" }
+    local function send_form(size)
+      return client.request(server.target, "POST", "/uploads/form", kind, "a=" .. ("x"):rep(size))
+    end
+    assert.equal("18", send_form(18).body)
+    assert.equal(413, send_form(19).status)
+  end)
+
+  it("is known before a client that asks first has sent anything", function()
+    local connection = client.connect(server.target)
+    connection:send("POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n"
+      .. "Expect: 100-continue\r\n\r\n")
+    assert.equal(413, connection:response().status)
+    assert.is_true(connection:wait_closed())
+    connection:close()
+  end)
+end)
