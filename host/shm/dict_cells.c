@@ -48,21 +48,30 @@ bool dict_bytes_equal(
 	return true;
 }
 
+/* The next cell's number is read before the cell is written: a word whose bytes lie half in stores
+ * that are on their way, half in memory, is one that the processor waits for. */
 void dict_bytes_write(
 	struct shm_dict *dict, struct dict_place *place, const char *data, size_t size)
 {
-	while (size != 0) {
-		size_t part = part_of(place, size);
+	struct dict_place at = *place;
 
-		if (part == 0) {
-			CHECK(dict_place_next(dict, place));
-			continue;
+	for (;;) {
+		struct dict_place next = at;
+		size_t part = part_of(&at, size);
+		bool more = part < size;
+
+		if (more)
+			CHECK(dict_place_next(dict, &next));
+		dict_bytes_copy((char *)at.cell + at.offset, data, part);
+		if (!more) {
+			at.offset += (uint32_t)part;
+			break;
 		}
-		dict_bytes_copy((char *)place->cell + place->offset, data, part);
-		place->offset += (uint32_t)part;
+		at = next;
 		data += part;
 		size -= part;
 	}
+	*place = at;
 }
 
 /* ---- The shard's free cells ---------------------------------------------------------------- */
@@ -192,7 +201,7 @@ static bool refill(struct shm_dict *dict, struct dict_shard *shard)
 	return true;
 }
 
-bool dict_cells_ready(struct shm_dict *dict, struct dict_shard *shard, uint32_t count)
+bool dict_cells_fetch(struct shm_dict *dict, struct dict_shard *shard, uint32_t count)
 {
 	while (dict_high(shard->free) < count) {
 		if (!refill(dict, shard))

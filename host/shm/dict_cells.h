@@ -91,9 +91,15 @@ static inline uint32_t dict_cells_free_count(const struct dict_shard *shard)
  * The rest is for who holds the shard's guard.
  */
 
+/* Takes cells from the pool until the shard has `count`; commits. False: there are not so many. */
+bool dict_cells_fetch(struct shm_dict *dict, struct dict_shard *shard, uint32_t count);
+
 /* Has at least `count` free cells at hand; may commit. False: neither the shard nor the pool has.
  */
-bool dict_cells_ready(struct shm_dict *dict, struct dict_shard *shard, uint32_t count);
+static inline bool dict_cells_ready(struct shm_dict *dict, struct dict_shard *shard, uint32_t count)
+{
+	return dict_high(shard->free) >= count || dict_cells_fetch(dict, shard, count);
+}
 
 /* Takes the first `count` free cells as a chain, of which `last` is the last: they were written
  * before. */

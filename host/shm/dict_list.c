@@ -104,7 +104,7 @@ static int try_push(struct dict_use *use, bool front, const struct dict_value *v
 	if (!dict_cells_ready(use->dict, use->shard, count))
 		return SHM_DICT_DONE + (int)count;
 	if (!present)
-		spot.index = dict_entry_make(use, NULL, &empty, 0);
+		spot.index = dict_entry_make(use, &empty, 0);
 	spot.cell = dict_cell(use->dict, spot.index);
 	add_element(use, spot.cell, front, value);
 	*dict_mark(use->dict, spot.index) = 1;

@@ -79,12 +79,12 @@ static void add_load(struct dict_shard *shard, int entries, int64_t cells)
 			(uint64_t)((int64_t)dict_high(shard->load) + cells)));
 }
 
-uint32_t dict_entry_make(struct dict_use *use, const struct dict_spot *old,
-	const struct dict_value *value, uint64_t expires)
+/* See dict_entry_make; in `count` cells. */
+static inline uint32_t make_entry(struct dict_use *use, const struct dict_spot *old,
+	const struct dict_value *value, uint32_t count, uint64_t expires)
 {
 	struct dict_shard *shard = use->shard;
 	uint32_t index = dict_low(shard->free);
-	uint32_t count = dict_value_cells(use->key_size, value);
 	struct dict_cell *cell = dict_cell(use->dict, index);
 	struct dict_place place = {cell, dict_start(value->type)};
 	uint64_t *from = old != NULL ? old->from : use->bucket;
@@ -119,6 +119,11 @@ uint32_t dict_entry_make(struct dict_use *use, const struct dict_spot *old,
 	shm_guard_set(&shard->guard, from, dict_pair(index, dict_high(*from)));
 	dict_note_expiry(shard, expires);
 	return index;
+}
+
+uint32_t dict_entry_make(struct dict_use *use, const struct dict_value *value, uint64_t expires)
+{
+	return make_entry(use, NULL, value, dict_value_cells(use->key_size, value), expires);
 }
 
 void dict_entry_remove(
@@ -197,6 +202,6 @@ int dict_put(struct dict_use *use, struct dict_spot *spot, bool present,
 		dict_entry_remove(use->dict, use->shard, spot);
 		present = false;
 	}
-	(void)dict_entry_make(use, present ? spot : NULL, value, expires);
+	(void)make_entry(use, present ? spot : NULL, value, count, expires);
 	return SHM_DICT_DONE;
 }

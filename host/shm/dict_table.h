@@ -125,10 +125,9 @@ bool dict_find_live(struct dict_use *use, struct dict_spot *spot);
 /* The version that what is changed now gets. */
 uint64_t dict_version_new(const struct dict_shard *shard);
 
-/* Makes an entry in free cells, which dict_cells_ready has provided, and links it in the place of
- * `old`, which is freed, or as a new one. Returns its number. */
-uint32_t dict_entry_make(struct dict_use *use, const struct dict_spot *old,
-	const struct dict_value *value, uint64_t expires);
+/* Makes a new entry in free cells, which dict_cells_ready has provided, and links it. Returns its
+ * number. */
+uint32_t dict_entry_make(struct dict_use *use, const struct dict_value *value, uint64_t expires);
 
 /* Notes that there is an entry which expires then. */
 void dict_note_expiry(struct dict_shard *shard, uint64_t expires);

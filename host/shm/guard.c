@@ -47,22 +47,19 @@ static inline void relax(void)
 #endif
 }
 
-static int lock(struct shm_guard *guard)
+/* Tries on while another holds it. */
+static int lock(struct shm_guard *guard, int result)
 {
-	for (int i = 0; i < SPINS; i++) {
-		int result = pthread_mutex_trylock(&guard->mutex);
-
-		if (result != EBUSY)
-			return result;
+	for (int i = 1; i < SPINS && result == EBUSY; i++) {
 		relax();
+		result = pthread_mutex_trylock(&guard->mutex);
 	}
-	return pthread_mutex_lock(&guard->mutex);
+	return result == EBUSY ? pthread_mutex_lock(&guard->mutex) : result;
 }
 
-void shm_guard_enter(struct shm_guard *guard, const char *name)
+void shm_guard_enter_late(struct shm_guard *guard, int result)
 {
-	int result = lock(guard);
-
+	result = lock(guard, result);
 	if (result == EOWNERDEAD) {
 		shm_fault_begin("undo");
 		undo(guard);
@@ -71,13 +68,6 @@ void shm_guard_enter(struct shm_guard *guard, const char *name)
 	} else {
 		CHECK(result == 0);
 	}
-	shm_fault_begin(name);
-}
-
-void shm_guard_leave(struct shm_guard *guard)
-{
-	shm_guard_commit(guard);
-	CHECK(pthread_mutex_unlock(&guard->mutex) == 0);
 }
 
 void shm_guard_abort(struct shm_guard *guard)

@@ -46,11 +46,21 @@ struct shm_guard {
 /* Makes a guard of zeroed memory, which no other process can see yet. */
 void shm_guard_init(struct shm_guard *guard);
 
+/* The rest of shm_guard_enter, after a first try to lock that returned `result`, not 0. */
+void shm_guard_enter_late(struct shm_guard *guard, int result);
+
 /*
  * Begins an operation called `name` (for fault points: a literal). Waits for the present holder, a
  * few microseconds as a rule. What a dead holder left is undone before this returns.
  */
-void shm_guard_enter(struct shm_guard *guard, const char *name);
+static inline void shm_guard_enter(struct shm_guard *guard, const char *name)
+{
+	int result = pthread_mutex_trylock(&guard->mutex);
+
+	if (__builtin_expect(result != 0, 0))
+		shm_guard_enter_late(guard, result);
+	shm_fault_begin(name);
+}
 
 /* Makes what was set since shm_guard_enter or the last commit final; the guard stays held. */
 static inline void shm_guard_commit(struct shm_guard *guard)
@@ -67,7 +77,11 @@ static inline void shm_guard_commit(struct shm_guard *guard)
 }
 
 /* Commits and lets go. */
-void shm_guard_leave(struct shm_guard *guard);
+static inline void shm_guard_leave(struct shm_guard *guard)
+{
+	shm_guard_commit(guard);
+	CHECK(pthread_mutex_unlock(&guard->mutex) == 0);
+}
 
 /* Puts the old values back and lets go: as if the operation had not begun. */
 void shm_guard_abort(struct shm_guard *guard);
