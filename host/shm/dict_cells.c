@@ -3,25 +3,18 @@
 
 #define FRESH 64 /* cells of a batch that were never used; memory behind them stays untouched */
 
-static size_t part_of(const struct dict_place *place, size_t size)
-{
-	size_t room = DICT_CELL - place->offset;
-
-	return size < room ? size : room;
-}
-
 /* Copies whole cells' ends, which costs less than as much as is wanted: `to` has room for that, and
  * behind the last cell there is one more. */
 bool dict_bytes_read(struct shm_dict *dict, struct dict_place *place, char *to, size_t size)
 {
-	size_t part = part_of(place, size);
+	size_t part = dict_place_part(place, size);
 
 	memcpy(to, (const char *)place->cell + place->offset, DICT_CELL);
 	place->offset += (uint32_t)part;
 	for (to += part, size -= part; size != 0; to += part, size -= part) {
 		if (!dict_place_next(dict, place))
 			return false;
-		part = part_of(place, size);
+		part = dict_place_part(place, size);
 		memcpy(to, (const char *)place->cell + DICT_LINK, DICT_CELL - DICT_LINK);
 		place->offset += (uint32_t)part;
 	}
@@ -32,7 +25,7 @@ bool dict_bytes_equal(
 	struct shm_dict *dict, struct dict_place *place, const char *data, size_t size)
 {
 	while (size != 0) {
-		size_t part = part_of(place, size);
+		size_t part = dict_place_part(place, size);
 
 		if (part == 0) {
 			if (!dict_place_next(dict, place))
@@ -46,32 +39,6 @@ bool dict_bytes_equal(
 		size -= part;
 	}
 	return true;
-}
-
-/* The next cell's number is read before the cell is written: a word whose bytes lie half in stores
- * that are on their way, half in memory, is one that the processor waits for. */
-void dict_bytes_write(
-	struct shm_dict *dict, struct dict_place *place, const char *data, size_t size)
-{
-	struct dict_place at = *place;
-
-	for (;;) {
-		struct dict_place next = at;
-		size_t part = part_of(&at, size);
-		bool more = part < size;
-
-		if (more)
-			CHECK(dict_place_next(dict, &next));
-		dict_bytes_copy((char *)at.cell + at.offset, data, part);
-		if (!more) {
-			at.offset += (uint32_t)part;
-			break;
-		}
-		at = next;
-		data += part;
-		size -= part;
-	}
-	*place = at;
 }
 
 /* ---- The shard's free cells ---------------------------------------------------------------- */

@@ -42,6 +42,14 @@ static inline bool dict_place_next(struct shm_dict *dict, struct dict_place *pla
 	return true;
 }
 
+/* Of `size` bytes those that lie in the place's cell. */
+static inline size_t dict_place_part(const struct dict_place *place, size_t size)
+{
+	size_t room = DICT_CELL - place->offset;
+
+	return size < room ? size : room;
+}
+
 /* Copies `size` bytes out, into memory with DICT_CELL bytes to spare, and moves the place behind
  * them. False: see dict_place_next. */
 bool dict_bytes_read(struct shm_dict *dict, struct dict_place *place, char *to, size_t size);
@@ -78,9 +86,32 @@ static inline void dict_bytes_copy(char *to, const char *from, size_t size)
 	}
 }
 
-/* Writes into a chain of free cells, and moves the place behind it. */
-void dict_bytes_write(
-	struct shm_dict *dict, struct dict_place *place, const char *data, size_t size);
+/* Writes into a chain of free cells, and moves the place behind it. The next cell's number is read
+ * before the cell is written: a word whose bytes lie half in stores that are on their way, half in
+ * memory, is one that the processor waits for. */
+static inline void dict_bytes_write(
+	struct shm_dict *dict, struct dict_place *place, const char *data, size_t size)
+{
+	struct dict_place at = *place;
+
+	for (;;) {
+		struct dict_place next = at;
+		size_t part = dict_place_part(&at, size);
+		bool more = part < size;
+
+		if (more)
+			CHECK(dict_place_next(dict, &next));
+		dict_bytes_copy((char *)at.cell + at.offset, data, part);
+		if (!more) {
+			at.offset += (uint32_t)part;
+			break;
+		}
+		at = next;
+		data += part;
+		size -= part;
+	}
+	*place = at;
+}
 
 static inline uint32_t dict_cells_free_count(const struct dict_shard *shard)
 {

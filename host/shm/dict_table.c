@@ -104,7 +104,8 @@ static inline uint32_t make_entry(struct dict_use *use, const struct dict_spot *
 		dict_bytes_write(use->dict, &place, use->key, use->key_size);
 	}
 	dict_bytes_write(use->dict, &place, value->data, value->size);
-	*dict_mark(use->dict, index) = old != NULL;
+	if (use->dict->evicts)
+		*dict_mark(use->dict, index) = old != NULL;
 
 	if (old == NULL) {
 		dict_cells_take(use->dict, shard, place.cell, count);
