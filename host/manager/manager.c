@@ -59,7 +59,7 @@ void manager_stop(struct manager *manager)
 	upgrade_try(&manager->upgrade);
 }
 
-void manager_force(struct manager *manager, int exit_status)
+static void stop_at_once(struct manager *manager, int exit_status)
 {
 	if (!manager_stopping(manager))
 		notify_stopping(&manager->notify);
@@ -69,6 +69,11 @@ void manager_force(struct manager *manager, int exit_status)
 	control_on_stopping(manager);
 	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		slot_forget_failures(&manager->slots[i]);
+}
+
+void manager_force(struct manager *manager, int exit_status)
+{
+	stop_at_once(manager, exit_status);
 	LIST_EACH(node, &manager->children)
 	child_kill(LIST_ENTRY(node, struct child, node), CHILD_FATE_KILLED);
 	end_if_alone(manager);
@@ -80,7 +85,11 @@ void manager_fail(struct manager *manager, const char *text, size_t size)
 		size != 0 && text[size - 1] == '\n' ? "" : "\n");
 	if (manager->sink.path != NULL)
 		sink_text(&manager->sink, "manager", text, size);
-	manager_force(manager, EXIT_FAILURE);
+	stop_at_once(manager, EXIT_FAILURE);
+	LIST_EACH(node, &manager->generations)
+	generation_give_up(LIST_ENTRY(node, struct generation, node));
+	generation_sweep(manager);
+	end_if_alone(manager);
 }
 
 /* --- children --------------------------------------------------------------------------------- */

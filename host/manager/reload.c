@@ -94,17 +94,6 @@ struct generation *reload_target(const struct reload *reload, const struct slot 
 
 /* --- failure ---------------------------------------------------------------------------------- */
 
-static void kill_generation(struct generation *generation)
-{
-	LIST_EACH(node, &generation->manager->children)
-	{
-		struct child *child = LIST_ENTRY(node, struct child, node);
-
-		if (child->generation == generation)
-			child_kill(child, CHILD_FATE_KILLED);
-	}
-}
-
 static void fail(struct reload *reload, const struct child *culprit)
 {
 	struct manager *manager = reload->manager;
@@ -129,8 +118,9 @@ static void fail(struct reload *reload, const struct child *culprit)
 	notify_status(&manager->notify, "reload failed, generation %u goes on serving: %.*s",
 		manager->current->number, (int)size, text);
 	control_on_load_failed(manager, text, size);
-	kill_generation(candidate);
+	generation_give_up(candidate);
 	end(reload);
+	generation_sweep(manager);
 	tell_ready(reload);
 	if (manager->current->zygote == NULL && !reload->again && !manager_stopping(manager))
 		(void)uv_timer_start(&reload->retry, on_retry, reload->retry_delay, 0);
