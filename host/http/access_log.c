@@ -142,6 +142,12 @@ static const char *peer(struct http_exchange *exchange)
 	return ip[0] == '\0' ? "-" : ip;
 }
 
+static const char *client(struct http_exchange *exchange)
+{
+	return exchange->started == 0 || exchange->client[0] == '\0' ? peer(exchange)
+								     : exchange->client;
+}
+
 static void put_quoted(struct http_access *access, struct slice text)
 {
 	put(access, " \"");
@@ -165,7 +171,7 @@ static struct slice target_of(const struct http_exchange *exchange)
 static void put_common(
 	struct http_access *access, struct http_exchange *exchange, int status, double duration)
 {
-	put(access, "%s - - [%s] \"", peer(exchange), time_text(access));
+	put(access, "%s - - [%s] \"", client(exchange), time_text(access));
 	if (exchange->started == 0) {
 		put(access, "-"); /* refused before it was understood */
 	} else {
@@ -197,8 +203,8 @@ static void put_member(struct http_access *access, const char *name, struct slic
 static void put_json(
 	struct http_access *access, struct http_exchange *exchange, int status, double duration)
 {
-	put(access, "{\"time\":\"%s\",\"peer\":\"%s\",\"id\":\"", time_text(access),
-		peer(exchange));
+	put(access, "{\"time\":\"%s\",\"ip\":\"%s\",\"peer\":\"%s\",\"id\":\"", time_text(access),
+		client(exchange), peer(exchange));
 	put_id(access, exchange);
 	put(access, "\",\"status\":%d,\"bytes\":%" PRIu64 ",\"duration\":%.6f", status,
 		exchange->sent, duration);
@@ -215,8 +221,21 @@ static void put_json(
 
 void http_access_begin(struct http_exchange *exchange)
 {
-	if (exchange->connection->server->access != NULL)
-		exchange->started = uv_hrtime();
+	if (exchange->connection->server->access == NULL)
+		return;
+	exchange->started = uv_hrtime();
+	(void)http_exchange_ip(exchange); /* while there is a peer to ask for */
+	exchange->client[0] = '\0';
+	exchange->sent = 0;
+}
+
+HTTP_EXPORT void http_request_log_client(
+	struct http_request *request, uint64_t serial, const char *ip)
+{
+	struct http_exchange *exchange = (struct http_exchange *)(void *)request;
+
+	if (request->serial == serial && request->state != 0)
+		(void)snprintf(exchange->client, sizeof exchange->client, "%s", ip);
 }
 
 void http_access_end(struct http_exchange *exchange)

@@ -33,6 +33,16 @@ void http_body_fail(struct http_exchange *exchange, int status, const char *reas
 	exchange->client_closes = false; /* it may go on sending: the end is a lingering one */
 }
 
+bool http_body_is_slow(const struct http_exchange *exchange)
+{
+	const struct http_server *server = exchange->connection->server;
+	uint64_t waited = exchange->body_waited + uv_now(server->loop) - exchange->asked_at;
+	uint64_t grace = server->config->body_timeout;
+
+	return waited > grace &&
+	       exchange->body_total / server->config->body_rate_minimum < (waited - grace) / 1000;
+}
+
 bool http_body_may_drop(const struct http_exchange *exchange)
 {
 	uint64_t limit = exchange->connection->server->config->unread_body_limit;
@@ -51,6 +61,8 @@ HTTP_EXPORT int http_request_body_wait(
 		return HTTP_OVER;
 	if (request->body_state != HTTP_BODY_COMING || request->body_size >= least)
 		return HTTP_OK;
+	if (exchange->body_asked == 0)
+		exchange->asked_at = uv_now(exchange->connection->server->loop);
 	exchange->body_asked = least;
 	if (exchange->expects_continue) {
 		exchange->expects_continue = false;
@@ -59,6 +71,22 @@ HTTP_EXPORT int http_request_body_wait(
 	}
 	http_exchange_queue(exchange);
 	return HTTP_LATER;
+}
+
+HTTP_EXPORT int http_request_body_limit(
+	struct http_request *request, uint64_t serial, uint64_t limit)
+{
+	struct http_exchange *exchange = http_exchange_of(request, serial);
+
+	if (exchange == NULL)
+		return HTTP_OVER;
+	if (limit >= exchange->body_limit)
+		return HTTP_OK;
+	exchange->body_limit = limit;
+	if (request->body_state != HTTP_BODY_FAILED &&
+		(exchange->length > limit || exchange->body_total > limit))
+		http_body_fail(exchange, 413, "the body is too long");
+	return HTTP_OK;
 }
 
 HTTP_EXPORT int http_request_body_take(struct http_request *request, uint64_t serial)

@@ -74,9 +74,11 @@ static void settle_open(struct http_connection *connection)
 		http_connection_want(connection, UV_READABLE);
 	if (asked)
 		http_connection_wait(connection, HTTP_WAIT_BODY);
+	else if (connection->wait == HTTP_WAIT_PROBE)
+		return;
 	else if (connection->exchange->view.state != HTTP_REQUEST_WAITING)
 		http_connection_wait(connection, HTTP_WAIT_NOTHING);
-	else if (connection->wait != HTTP_WAIT_PROBE)
+	else
 		http_connection_wait(connection, HTTP_WAIT_ANSWER);
 }
 

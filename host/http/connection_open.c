@@ -21,6 +21,7 @@ static void tell_body(struct http_connection *connection)
 
 	http_connection_forget_wait(connection);
 	exchange->body_asked = 0;
+	exchange->body_waited += uv_now(server->loop) - exchange->asked_at;
 	server->dispatching = exchange;
 	http_output_begin(connection);
 	server->handler->on_body(server->context, &exchange->view);
@@ -38,6 +39,9 @@ void http_connection_take_body(struct http_connection *connection, const char *d
 		http_body_fail(exchange, exchange->refusal, exchange->reason);
 	else if (buffer_add(&exchange->rest, data + taken, size - taken) != 0)
 		connection->broken = true;
+	else if (parsed == HTTP_PARSED_MORE && http_body_is_slow(exchange))
+		http_body_fail(exchange, 408, "the body comes too slowly");
+	http_connection_forget_wait(connection); /* body_timeout is for the next bytes */
 	if (http_body_is_due(exchange))
 		tell_body(connection);
 	if (parsed == HTTP_PARSED_REQUEST && http_exchange_is_open(exchange) &&
@@ -61,6 +65,15 @@ void http_connection_time_out_body(struct http_connection *connection)
 
 /* ---- The client ---------------------------------------------------------------------------- */
 
+static bool can_probe(const struct http_connection *connection)
+{
+	const struct http_exchange *exchange = connection->exchange;
+
+	if (exchange->view.state == HTTP_REQUEST_STREAMING)
+		return exchange->framing == HTTP_FRAMING_CHUNKED && !exchange->chunk_begun;
+	return connection->wait == HTTP_WAIT_ANSWER && exchange->view.version_minor == 1;
+}
+
 /*
  * The handler has the request and asks for nothing: watches for the client's end instead.
  *
@@ -83,17 +96,27 @@ void http_connection_watch(struct http_connection *connection)
 	} else {
 		/* Errors and hang-ups are told whatever is polled for; RDHUP no more. */
 		http_connection_want(connection, UV_PRIORITIZED);
-		if (connection->wait == HTTP_WAIT_ANSWER &&
-			connection->exchange->view.version_minor == 1)
+		if (can_probe(connection))
 			http_connection_wait(connection, HTTP_WAIT_PROBE);
 	}
 }
 
-/* The client has ended sending a while ago and its answer is not there: an interim response, which
- * every HTTP/1.1 client has to take (RFC 9110, 15.2), has the kernel of one that is gone say so. */
+/*
+ * The client has ended sending a while ago and its answer is not there or not at its end: whatever
+ * it is sent has the kernel of one that is gone say so. That is an interim response, which every
+ * HTTP/1.1 client has to take (RFC 9110, 15.2), and in the middle of a stream the first digit of
+ * the next chunk's size (RFC 9112, 7.1), a zero that changes no number.
+ */
 void http_connection_probe(struct http_connection *connection)
 {
-	http_connection_wait(connection, HTTP_WAIT_ANSWER);
-	http_response_continue(connection->exchange);
+	struct http_exchange *exchange = connection->exchange;
+
+	if (exchange->view.state != HTTP_REQUEST_STREAMING) {
+		http_connection_wait(connection, HTTP_WAIT_ANSWER);
+		http_response_continue(exchange);
+	} else {
+		http_connection_wait(connection, HTTP_WAIT_NOTHING);
+		http_response_begin_chunk(exchange);
+	}
 	http_connection_resume(connection);
 }

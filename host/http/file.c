@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -13,7 +14,8 @@
 #include "http/date.h"
 #include "http/http_abi.h"
 
-#define TRIES 4 /* at a file that changes while it is opened */
+#define TRIES      4 /* at a file that changes while it is opened */
+#define YOUNG_TIME 2 /* s after a change in which the next one may not show in the file's time */
 
 static bool same_time(struct timespec a, struct timespec b)
 {
@@ -47,6 +49,12 @@ static int look(struct http_file_root *root, const char *path, struct stat *ret_
 	return result;
 }
 
+/* The time of a file ticks coarsely, and a write sets it before it brings the bytes. */
+static bool is_young(const struct stat *stat)
+{
+	return stat->st_ctim.tv_sec + YOUNG_TIME >= time(NULL);
+}
+
 /* Reads the whole content. Returns HTTP_OK or HTTP_FILE_FAILED; *ret_whole is false when the file
  * became another one meanwhile. */
 static int read_content(struct http_file *file, bool *ret_whole)
@@ -55,6 +63,7 @@ static int read_content(struct http_file *file, bool *ret_whole)
 	size_t done = 0;
 	struct stat after = {0};
 
+	file->young = is_young(&file->stat);
 	file->data = malloc(size == 0 ? 1 : size);
 	if (file->data == NULL)
 		return HTTP_FILE_FAILED;
@@ -173,7 +182,7 @@ bool http_file_is_current(
 {
 	struct stat now = {0};
 
-	return look(root, path, &now) == HTTP_OK && same_file(&now, &file->stat) &&
+	return !file->young && look(root, path, &now) == HTTP_OK && same_file(&now, &file->stat) &&
 	       same_content(&now, &file->stat) && same_time(now.st_ctim, file->stat.st_ctim);
 }
 
@@ -186,7 +195,7 @@ bool http_file_exists(struct http_file_root *root, const char *path)
 
 bool http_file_is_unchanged(const struct http_file *file)
 {
-	struct stat now = {0};
+	struct stat now;
 
 	return file->fd < 0 || (fstat(file->fd, &now) == 0 && same_content(&now, &file->stat));
 }

@@ -20,6 +20,7 @@ struct http_file {
 	char *data;       /* the content, `size` bytes; NULL when there is a descriptor */
 	uint64_t size;    /* bytes that are sent for it */
 	struct stat stat; /* when it was opened */
+	bool young; /* its content was read so soon after a change that it may be another by now */
 	char etag[HTTP_ETAG_SIZE];
 	uint8_t etag_size;
 	/* "Content-Type: …", "Content-Encoding: …", then what a 304 has too. */

@@ -35,7 +35,9 @@ struct http_request {
 	uint8_t version_minor; /* 0 or 1 */
 	uint8_t state;         /* enum http_request_state: what has been answered so far */
 	uint8_t body_state;    /* enum http_body_state */
-	uint8_t is_secure;     /* 1: it came over TLS */
+	uint8_t method_code;   /* the same number for the same method */
+	int32_t number; /* of this memory, from 0: the same for every request that is held here */
+	uint8_t is_secure; /* 1: it came over TLS */
 };
 
 enum http_request_state {
@@ -91,6 +93,9 @@ const char *http_request_ip(const struct http_request *request, uint64_t serial)
  * "PREFIX-SERIAL", the serial in hexadecimal. Up to 39 bytes; copied. */
 void http_request_id_prefix(const char *prefix);
 
+/* Has the access log say that the client is at `ip`, NUL-terminated text, and not at its peer's. */
+void http_request_log_client(struct http_request *request, uint64_t serial, const char *ip);
+
 /*
  * Asks for the body: for `least` bytes of it that are not taken yet (1: the next piece), or for
  * all of it (UINT64_MAX). Sends the client the "100 Continue" it may wait for. HTTP_OK: they are
@@ -98,6 +103,10 @@ void http_request_id_prefix(const char *prefix);
  * when that is so. HTTP_OVER. What is not asked for waits in the client's socket.
  */
 int http_request_body_wait(struct http_request *request, uint64_t serial, uint64_t least);
+
+/* Sets how many bytes the body may have, at most as many as the server's body_limit. One that has
+ * or announces more fails with 413. Returns HTTP_OK or HTTP_OVER. */
+int http_request_body_limit(struct http_request *request, uint64_t serial, uint64_t limit);
 
 /* Takes what is there of the body: body_size is 0 then. Returns HTTP_OK or HTTP_OVER. */
 int http_request_body_take(struct http_request *request, uint64_t serial);

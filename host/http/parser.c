@@ -220,7 +220,7 @@ static int on_body(llhttp_t *parser, const char *at, size_t size)
 		return -1;
 	exchange->checked = at + size;
 	exchange->framing_bytes = 0;
-	if (size > config_of(exchange)->body_limit - exchange->body_total)
+	if (size > exchange->body_limit - exchange->body_total)
 		return http_exchange_refuse(exchange, 413, "the body is too long");
 	exchange->body_total += size;
 	if (exchange->dropping)
@@ -245,7 +245,7 @@ static int on_chunk_header(llhttp_t *parser)
 {
 	struct http_exchange *exchange = exchange_of(parser);
 
-	if (parser->content_length > config_of(exchange)->body_limit - exchange->body_total)
+	if (parser->content_length > exchange->body_limit - exchange->body_total)
 		return http_exchange_refuse(exchange, 413, "the body is too long");
 	return 0;
 }
@@ -296,8 +296,10 @@ static void start_request(struct http_exchange *exchange)
 	exchange->framing_bytes = 0;
 	exchange->extension_bytes = 0;
 	exchange->placed = NULL;
+	exchange->body_limit = config_of(exchange)->body_limit;
 	exchange->body_total = 0;
 	exchange->body_asked = 0;
+	exchange->body_waited = 0;
 	exchange->refusal = 0;
 	exchange->begun = true;
 	exchange->in_value = true; /* the next name starts a field */
@@ -311,6 +313,7 @@ static void start_request(struct http_exchange *exchange)
 	exchange->is_head = false;
 	exchange->framing = HTTP_FRAMING_NONE;
 	exchange->full = false;
+	exchange->chunk_begun = false;
 }
 
 static void show_body(struct http_exchange *exchange)
@@ -334,6 +337,7 @@ static void fill_view(struct http_exchange *exchange)
 
 	view->method = base + exchange->method.at;
 	view->method_size = exchange->method.size;
+	view->method_code = exchange->parser.method;
 	view->target = base + exchange->target.at;
 	view->target_size = exchange->target.size;
 	view->path = exchange->decoded != NULL ? exchange->decoded : base + exchange->path.at;

@@ -77,13 +77,16 @@ struct http_exchange {
 	uint32_t extension_bytes; /* of all chunk extensions of this body */
 	const char *placed;       /* the body where it was read; NULL when it is in `body` */
 	size_t placed_size;
-	uint64_t length;     /* bytes of the body that were announced; 0 when chunked */
-	uint64_t body_total; /* bytes of it that have come */
-	uint64_t body_asked; /* bytes the handler waits for, UINT64_MAX for all; 0 for none */
-	uint64_t dropped;    /* bytes of it that came after the answer */
-	int refusal;         /* status of the error found, 0 for none */
-	const char *reason;  /* a sentence to it */
-	char last_byte;      /* of the lines checked so far */
+	uint64_t length;      /* bytes of the body that were announced; 0 when chunked */
+	uint64_t body_limit;  /* bytes of it at most; the server's, or what the handler said */
+	uint64_t body_total;  /* bytes of it that have come */
+	uint64_t body_asked;  /* bytes the handler waits for, UINT64_MAX for all; 0 for none */
+	uint64_t asked_at;    /* when it began to wait; loop time, ms */
+	uint64_t body_waited; /* ms of waiting before that */
+	uint64_t dropped;     /* bytes of it that came after the answer */
+	int refusal;          /* status of the error found, 0 for none */
+	const char *reason;   /* a sentence to it */
+	char last_byte;       /* of the lines checked so far */
 	bool begun;    /* a byte of it was read; until then the parser's fields mean nothing */
 	bool in_value; /* the parser is in a field's value, not its name */
 	bool head_complete;
@@ -94,11 +97,12 @@ struct http_exchange {
 	bool client_closes;    /* it does not want to keep the connection */
 
 	/* Answering; see response.c. */
-	bool keep_alive; /* the connection outlives this exchange, as far as this one knows */
-	bool is_head;    /* HEAD: answers have no body */
-	bool full;       /* HTTP_FULL was said, on_writable is owed */
-	uint8_t framing; /* enum http_framing */
-	uint64_t owed;   /* body bytes that are announced and not written */
+	bool keep_alive;  /* the connection outlives this exchange, as far as this one knows */
+	bool is_head;     /* HEAD: answers have no body */
+	bool full;        /* HTTP_FULL was said, on_writable is owed */
+	bool chunk_begun; /* the next chunk's size has a first digit already */
+	uint8_t framing;  /* enum http_framing */
+	uint64_t owed;    /* body bytes that are announced and not written */
 	struct compressor *compressor;    /* of a body in pieces; NULL while none is compressed */
 	struct http_file_body *file_body; /* what the loop sends of the answer; NULL else */
 	int status;                       /* of the answer; 0 before */
@@ -111,6 +115,7 @@ struct http_exchange {
 
 	struct arena arena; /* the decoded path */
 	char ip[HTTP_IP_SIZE];
+	char client[HTTP_IP_SIZE]; /* for the access log: who its proxies say it is; or "" */
 };
 
 /* An exchange for `connection`, or NULL when memory is out. */

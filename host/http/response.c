@@ -28,20 +28,50 @@ static void complete(struct http_exchange *exchange)
 	http_exchange_queue(exchange);
 }
 
-static void send_answer(struct http_exchange *exchange, const struct http_response_head *head,
+static inline char *add(char *at, struct slice part)
+{
+	if (part.size == 0)
+		return at; /* its data may be NULL then, which memcpy must not be given */
+	memcpy(at, part.data, part.size);
+	return at + part.size;
+}
+
+/* Sends an answer that does not go into the batch. */
+static void send_parts(struct http_exchange *exchange, const struct http_response_head *head,
 	struct slice headers, struct slice body)
 {
-	struct http_response_prefix prefix;
+	char prefix[HTTP_PREFIX_SIZE];
 	struct slice parts[HTTP_PARTS_MAX];
 
-	http_response_head_write(exchange, head, &prefix);
-	parts[0] = (struct slice){.data = prefix.data, .size = prefix.size};
+	parts[0].data = prefix;
+	parts[0].size = http_response_head_write(exchange, head, prefix);
 	parts[1] = head->own;
 	parts[2] = head->more;
 	parts[3] = headers;
 	parts[4] = SLICE("\r\n");
 	parts[5] = body;
 	http_output_add(exchange->connection, parts, 6);
+}
+
+static void send_answer(struct http_exchange *exchange, const struct http_response_head *head,
+	struct slice headers, struct slice body)
+{
+	size_t most =
+		HTTP_PREFIX_SIZE + head->own.size + head->more.size + headers.size + 2 + body.size;
+	char *start = http_output_room(exchange->connection, most);
+	char *at;
+
+	if (start == NULL) {
+		send_parts(exchange, head, headers, body);
+		return;
+	}
+	at = start + http_response_head_write(exchange, head, start);
+	at = add(at, head->own);
+	at = add(at, head->more);
+	at = add(at, headers);
+	at = add(at, SLICE("\r\n"));
+	at = add(at, body);
+	http_output_put(exchange->connection, (size_t)(at - start));
 }
 
 static int check_answer(struct http_exchange *exchange, const char *headers, size_t size,
@@ -58,7 +88,8 @@ static bool is_worth_coding(const struct http_exchange *exchange, size_t size)
 {
 	const struct http_config *config = exchange->connection->server->config;
 
-	return size >= config->compress_minimum && config->compress != 0;
+	return size >= config->compress_minimum && size <= config->compress_maximum &&
+	       config->compress != 0;
 }
 
 /* Answers 406: the client has ruled out every form that there is of the answer. */
@@ -180,6 +211,7 @@ static void send_chunk(struct http_exchange *exchange, struct slice data)
 
 	if (data.size == 0)
 		return; /* an empty chunk would be the last */
+	exchange->chunk_begun = false;
 	parts[0].size = (size_t)snprintf(line, sizeof line, "%zx\r\n", data.size);
 	http_output_add(exchange->connection, parts, 3);
 }
@@ -322,6 +354,8 @@ int http_response_upgrade(struct http_exchange *exchange, const char *accept,
 	parts[2] = SLICE("\r\n");
 	http_output_add(exchange->connection, parts, 3);
 	exchange->view.state = HTTP_REQUEST_UPGRADED;
+	exchange->status = head.status;
+	exchange->sent = 0;
 	http_exchange_queue(exchange); /* its response_timeout is over */
 	return HTTP_OK;
 }
@@ -329,4 +363,12 @@ int http_response_upgrade(struct http_exchange *exchange, const char *accept,
 void http_response_continue(struct http_exchange *exchange)
 {
 	http_output_add(exchange->connection, &SLICE("HTTP/1.1 100 Continue\r\n\r\n"), 1);
+}
+
+void http_response_begin_chunk(struct http_exchange *exchange)
+{
+	if (exchange->framing != HTTP_FRAMING_CHUNKED || exchange->chunk_begun)
+		return;
+	exchange->chunk_begun = true;
+	http_output_add(exchange->connection, &SLICE("0"), 1);
 }

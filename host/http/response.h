@@ -39,4 +39,7 @@ int http_response_upgrade(struct http_exchange *exchange, const char *accept,
 /* Sends "100 Continue". */
 void http_response_continue(struct http_exchange *exchange);
 
+/* Of a chunked body: sends a first digit of the next chunk's size, 0, unless one is sent. */
+void http_response_begin_chunk(struct http_exchange *exchange);
+
 #endif

@@ -34,7 +34,9 @@ struct http_config {
 	uint64_t
 		unread_body_limit; /* 256 KiB of a body no handler reads are dropped; else closed */
 	uint32_t header_timeout; /* 10 s from a request's first byte to the end of its head: 408 */
-	uint32_t body_timeout;   /* 60 s for what a handler asks for of the body: 408 */
+	uint32_t body_timeout;   /* 60 s for the next bytes of what a handler asks for: 408 */
+	uint32_t body_rate_minimum;  /* 256 bytes a second on average, once body_timeout was waited
+				      * for a body in all: 408 */
 	uint32_t keep_alive_timeout; /* 75 s without a request */
 	uint32_t response_timeout;   /* 60 s from the request, or what it asked for of the body, to
 				      * the handler's answer: 503 */
@@ -44,6 +46,7 @@ struct http_config {
 	uint32_t compress;       /* 1: texts are compressed for clients that ask for it; 0: never */
 	uint32_t compress_level; /* 4; from 1, fast, to 9, small */
 	uint64_t compress_minimum;  /* 1 KiB; smaller answers are sent as they are */
+	uint64_t compress_maximum;  /* 4 MiB; so are larger ones, which would hold up the loop */
 	int access_log;             /* enum http_access_format */
 	uint32_t file_cache_time;   /* 1 s until a file served before is compared with the disk's */
 	uint32_t file_cache_open;   /* 128 files are kept open at most */

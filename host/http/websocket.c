@@ -28,6 +28,7 @@ void http_websocket_send_frame(struct http_websocket *websocket, enum websocket_
 	uint8_t header[WEBSOCKET_HEADER_MAX];
 	struct slice parts[2] = {{.data = (const char *)header}, payload};
 
+	exchange->sent += payload.size;
 	parts[0].size = websocket_frame_write(header, opcode, compressed, payload.size);
 	http_output_add(exchange->connection, parts, 2);
 	if (exchange->connection->broken || exchange->connection->output.size != 0)
@@ -307,6 +308,8 @@ void http_websocket_detach(struct http_exchange *exchange)
 {
 	struct http_websocket *websocket = exchange->websocket;
 
+	if (websocket->server->access != NULL)
+		http_access_end(exchange);
 	exchange->connection = NULL;
 	list_remove(&exchange->ready);
 	drop_rest(exchange);

@@ -55,6 +55,7 @@ struct http_websocket {
 	uint8_t ready_kind;           /* enum http_websocket_kind; 0 while there is none */
 	uint8_t opcode;               /* of the message being read; 0 between messages */
 	bool compressed;              /* that message is */
+	size_t checked;               /* bytes in `message` that are known to be UTF-8 */
 	uint8_t state;                /* enum websocket_state */
 	bool told;                    /* the handler knows that it is not open any more */
 	bool handler_done;            /* http_websocket_finish was called */

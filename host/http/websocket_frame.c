@@ -173,6 +173,18 @@ bool websocket_utf8_valid(const char *data, size_t size)
 	return true;
 }
 
+size_t websocket_utf8_whole(const char *data, size_t size)
+{
+	for (size_t back = 1; back <= 3 && back <= size; back++) {
+		uint8_t byte = (uint8_t)data[size - back];
+		size_t needed = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+
+		if (byte < 0x80 || byte >= 0xc0)
+			return needed > back ? size - back : size;
+	}
+	return size;
+}
+
 bool websocket_code_valid(int code)
 {
 	if (code >= 3000 && code <= 4999)

@@ -51,6 +51,9 @@ size_t websocket_frame_write(uint8_t header[WEBSOCKET_HEADER_MAX], enum websocke
 /* Whether all of it is UTF-8 as in RFC 3629: no surrogates, no overlong forms, to U+10FFFF. */
 bool websocket_utf8_valid(const char *data, size_t size);
 
+/* How many of the bytes are left without a last character of which the end is missing. */
+size_t websocket_utf8_whole(const char *data, size_t size);
+
 /* Whether a close frame may carry the code: defined for that, or 3000 to 4999 (7.4.2). */
 bool websocket_code_valid(int code);
 

@@ -96,6 +96,30 @@ static int decompress(struct http_websocket *websocket)
 	return -1;
 }
 
+/* Whether more of `text`, all that there is of a message, is UTF-8; if not, closes. */
+static bool check_text(struct http_websocket *websocket, struct slice text)
+{
+	size_t checked = websocket->checked;
+
+	websocket->checked = text.size;
+	if (websocket_utf8_valid(text.data + checked, text.size - checked))
+		return true;
+	http_websocket_fail(websocket, WEBSOCKET_CODE_BAD_DATA, "a text that is no UTF-8");
+	return false;
+}
+
+/* A fragment is complete, and others follow: a text may be refused already. */
+static void on_fragment(struct http_websocket *websocket)
+{
+	struct slice text = {.data = websocket->message.data};
+
+	if (websocket->opcode != WEBSOCKET_TEXT || websocket->compressed ||
+		websocket->message.size == 0 || websocket->state != WEBSOCKET_OPEN)
+		return;
+	text.size = websocket_utf8_whole(text.data, websocket->message.size);
+	(void)check_text(websocket, text);
+}
+
 /* A message is complete: `whole` where it was read, or in `message` when that has no data. */
 static void on_message(struct http_websocket *websocket, struct slice whole)
 {
@@ -109,10 +133,8 @@ static void on_message(struct http_websocket *websocket, struct slice whole)
 	if (whole.data == NULL)
 		whole = (struct slice){
 			.data = websocket->message.data, .size = websocket->message.size};
-	if (opcode == WEBSOCKET_TEXT && !websocket_utf8_valid(whole.data, whole.size)) {
-		http_websocket_fail(websocket, WEBSOCKET_CODE_BAD_DATA, "a text that is no UTF-8");
+	if (opcode == WEBSOCKET_TEXT && !check_text(websocket, whole))
 		return;
-	}
 	websocket->ready = whole;
 	websocket->ready_kind =
 		opcode == WEBSOCKET_TEXT ? HTTP_WEBSOCKET_TEXT : HTTP_WEBSOCKET_BINARY;
@@ -149,6 +171,7 @@ static int begin_data(struct http_websocket *websocket)
 		websocket->opcode = frame->opcode;
 		websocket->compressed = frame->compressed;
 		websocket->message.size = 0;
+		websocket->checked = 0;
 	}
 	if (websocket->state != WEBSOCKET_OPEN)
 		return 0; /* it will be dropped, however long it is */
@@ -170,6 +193,8 @@ static void end_frame(struct http_websocket *websocket, struct slice whole)
 		on_control(websocket, frame.opcode);
 	else if (frame.fin)
 		on_message(websocket, whole);
+	else
+		on_fragment(websocket);
 }
 
 static size_t read_header(struct http_websocket *websocket, const char *data, size_t size)

@@ -98,6 +98,7 @@ int worker_settings_read(
 		{"header_count_limit", &http->header_count_limit, 10000},
 		{"header_timeout", &http->header_timeout, DAY_MS},
 		{"body_timeout", &http->body_timeout, DAY_MS},
+		{"body_rate_minimum", &http->body_rate_minimum, 1 << 30},
 		{"keep_alive_timeout", &http->keep_alive_timeout, DAY_MS},
 		{"response_timeout", &http->response_timeout, DAY_MS},
 		{"write_timeout", &http->write_timeout, DAY_MS},
@@ -132,10 +133,13 @@ int worker_settings_read(
 	http->websocket_compression = (uint32_t)compression;
 	if (record_number(plan, "compress", 0, 1, &compress, error) != 0 ||
 		record_number(plan, "compress_minimum", 0, UINT64_MAX >> 1, &http->compress_minimum,
+			error) != 0 ||
+		record_number(plan, "compress_maximum", 0, UINT64_MAX >> 1, &http->compress_maximum,
 			error) != 0)
 		return -1;
 	http->compress = (uint32_t)compress;
-	if (record_number(plan, "body_limit", 0, UINT64_MAX >> 1, &http->body_limit, error) != 0 ||
+	if (record_number(plan, "body_limit_most", 0, UINT64_MAX >> 1, &http->body_limit, error) !=
+			0 ||
 		record_number(plan, "unread_body_limit", 0, UINT64_MAX >> 1,
 			&http->unread_body_limit, error) != 0 ||
 		record_number(plan, "file_cache_time", 0, DAY_MS, &file_cache_time, error) != 0 ||

@@ -134,20 +134,20 @@ end
 
 --- Adds a WebSocket (RFC 6455): `handler(req, ws, …)` runs once a client's upgrade is answered, and
 --- the WebSocket is closed when it returns, with 1000, or raises, with 1011. What refuses a client
---- (426, 400, 403) goes through app:exception as for any route. Raises at the caller's place; does
---- not yield.
+--- (426, 400, 403) goes through app:exception as for any route. A page (app:get) may have the same
+--- path: it gets what does not ask for an upgrade. Raises at the caller's place; does not yield.
 ---@param path string "/rooms/<name>"
 ---@param handler fun(req: perigee.Request, ws: perigee.WebSocket, ...) may yield
----@param options { protocols: string[]|nil, origins: string[]|"*"|nil, name: string|nil }|nil
+---@param options { protocols: string[]|nil, origins: string[]|"*"|nil }|nil and those of app:route;
 ---   protocols: subprotocols, the one liked best first; origins: of pages that may connect
 ---   ("https://example.com"), "*" for all; default only the app's own
 ---@return function handler
 function scope.methods:websocket(path, handler, options) -- of blueprints too
   options = options or {}
-  websocket.check_options(options)
+  local route_options = websocket.check_options(options, scope.websocket_options)
   caller.check(handler, "function", "app:websocket: the handler")
-  scope.add_route(self, "app:websocket", { "GET" }, path, websocket.handler(handler, options),
-    { name = options.name })
+  scope.add_route(self, "app:websocket", { router.WEBSOCKET }, path, websocket.handler(handler, options),
+    route_options)
   return handler
 end
 
@@ -172,7 +172,7 @@ end
 ---@param prefix string "/assets"
 ---@param directory string
 ---@param options perigee.StaticOptions|nil
-function methods:static(prefix, directory, options)
+function scope.methods:static(prefix, directory, options) -- of blueprints too
   for _, route in ipairs(static.routes(prefix, directory, options)) do
     local declared = scope.add_route(self, "app:static", { "GET" }, route.pattern, route.handler,
       { strict_slashes = false }) -- it sends to a folder's own form itself

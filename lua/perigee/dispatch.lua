@@ -18,14 +18,14 @@ local log = require "perigee.log"
 local proxy = require "perigee.proxy"
 local request = require "perigee.request"
 local scheduler = require "perigee.scheduler"
+local sending = require "perigee.sending"
+local sse = require "perigee.sse"
 local static = require "perigee.static"
 local traceback = require "perigee.traceback"
 local urlencoded = require "perigee.urlencoded"
 local websocket = require "perigee.websocket"
 
 local C = abi.C
-local OK, FULL, OVER = abi.OK, abi.FULL, abi.OVER
-local BAD_STATUS, BAD_HEADER, FILE_LAST = abi.BAD_STATUS, abi.BAD_HEADER, abi.FILE_LAST
 local TYPE_TEXT = 1
 local STREAMING = 2 -- enum http_request_state
 local POINTER, SERIAL, ROUTE, VALUES = request.POINTER, request.SERIAL, request.ROUTE, request.VALUES
@@ -35,13 +35,14 @@ local ffi_string, tonumber, type = ffi.string, tonumber, type
 local unpack = unpack
 local find = string.find
 local send_json, JSON_DEPTH, is_response = abi.send_json, json.DEPTH, http.is_response
+local send, describe = sending.send, sending.describe
 
 local dispatch = {}
 
 local app            -- the app that is served; set by install
 local router
 local watched = false -- development: what a handler was doing when it raised is kept
-local writers = {}   -- serial → task that waits for its client to take bytes
+local logs_client = false -- the access log needs to be told who stands behind trusted proxies
 local tasks = {}     -- slot → task of its coroutine
 
 --- Starts serving an app. Its routes must be compiled.
@@ -52,17 +53,14 @@ function dispatch.install(served)
   watched = served.config.mode == "development"
   for _, route in ipairs(watched and router.routes or {}) do route.hooked = true end -- the long way
   request.app = served
+  local _, own_limits = router:body_limit_most(0)
+  request.limit_bodies(own_limits and served.config.body_limit or nil)
   form.configure(served.config)
   proxy.configure(served.config.trusted_proxies)
+  logs_client = served.config.access_log ~= "off" and #(served.config.trusted_proxies or {}) > 0
 end
 
 -- ── Values to responses ──────────────────────────────────────────────────────────────────────
-
-local function describe(req)
-  local route = req[ROUTE]
-  if not route then return "a hook" end
-  return ("the handler of %s %s (%s)"):format(table.concat(route.methods, ","), route.pattern, route.place)
-end
 
 local function not_json(req, problem)
   error(("%s returned a table that JSON cannot say: %s"):format(describe(req), problem), 0)
@@ -133,94 +131,16 @@ end
 local function error_response(req, value)
   local raised = traceback.unwrap(value)
   if scheduler.is_cancelled(raised) then return nil end
-  if not http.is_error(raised) then log_fault(req, value) end
+  if not http.is_error(raised) then
+    log_fault(req, value)
+  elseif raised.response then
+    return raised.response
+  end
   local ok, response = xpcall(handle_exception, traceback.handler, req, value)
   if ok then return response end
   if scheduler.is_cancelled(traceback.unwrap(response)) then return nil end
   log_fault(req, response)
   return default_error(req, value)
-end
-
--- ── Sending ──────────────────────────────────────────────────────────────────────────────────
-
-local function header_lines(req, response)
-  if response.headers == nil and response.cookies == nil then return nil, response.type end
-  local lines, kind = http.header_lines(response.headers, response.type, response.cookies)
-  if not lines then error(("%s returned %s"):format(describe(req), kind), 0) end
-  return lines, kind
-end
-
---- The write function of a stream.
-local function stream_writer(req)
-  return function(data)
-    if type(data) ~= "string" then
-      error("write: data must be a string, not a " .. type(data), 2)
-    end
-    local result = C.http_response_write(req[POINTER], req[SERIAL], data, #data)
-    if result == FULL then
-      writers[req[SERIAL]] = scheduler.current
-      scheduler.park()
-      return true
-    elseif result == OK then
-      return true
-    elseif result == OVER then
-      return nil, "request is over"
-    end
-    return nil, "cannot write (" .. tonumber(result) .. ")"
-  end
-end
-
-local function send_stream(req, response)
-  local lines, kind = header_lines(req, response)
-  local result = C.http_response_begin(req[POINTER], req[SERIAL], response.status, kind, lines,
-    lines and #lines or 0, -1)
-  if result ~= OK then return result end
-  response.stream(stream_writer(req), req)
-  result = C.http_response_end(req[POINTER], req[SERIAL])
-  return result
-end
-
-local function send_whole(req, response)
-  local body = response.body
-  if type(body) ~= "string" then
-    error("a response's body must be a string, not a " .. type(body), 0)
-  end
-  local lines, kind = header_lines(req, response)
-  local result = C.http_response_send(req[POINTER], req[SERIAL], response.status, kind, lines,
-    lines and #lines or 0, body, #body)
-  return result -- and not as a tail call, which LuaJIT would not record
-end
-
-local function send_file(req, response)
-  local lines, kind, path = response.lines, response.type, response.file
-  if not lines then
-    lines, kind = header_lines(req, response)
-  elseif response.cookies then
-    lines = lines .. http.header_lines(nil, kind, response.cookies)
-  end
-  local result = C.http_response_file(req[POINTER], req[SERIAL], response.root, path, #path, response.status,
-    kind, lines, lines and #lines or 0)
-  return result -- and not as a tail call, which LuaJIT would not record
-end
-
---- Sends a response. Raises when the server refuses it.
-local function send(req, response)
-  local result
-  if response.file then
-    result = send_file(req, response)
-    while result < FILE_LAST do
-      response = static.instead(req, response, tonumber(result))
-      result = response.file and send_file(req, response) or send_whole(req, response)
-    end
-  elseif response.stream then
-    result = send_stream(req, response)
-  else
-    result = send_whole(req, response)
-  end
-  if result == OK or result == FULL or result == OVER then return end
-  if result == BAD_STATUS then error("a response's status must be from 200 to 599", 0) end
-  if result == BAD_HEADER then error(describe(req) .. " returned a header that cannot be sent", 0) end
-  error("the response could not be sent (" .. tonumber(result) .. ")", 0)
 end
 
 -- ── The long way ─────────────────────────────────────────────────────────────────────────────
@@ -260,6 +180,7 @@ local function respond(task, req, response)
     if response.file then response = static.settle(req, response) end
     task.hooked = true -- not again for the answer to an error of theirs
     for i = #hooks, 1, -1 do
+      response.headers = response.headers or {} -- for the hook to add to
       local other = hooks[i](req, response)
       if other ~= nil then response = to_response(req, other) end
     end
@@ -267,20 +188,28 @@ local function respond(task, req, response)
   send(req, response)
 end
 
+--- What is left to do for a request once its answer is an error too, or has begun before the error.
+local function give_up(req, fault)
+  log_fault(req, fault)
+  if tonumber(req[POINTER].serial) == req[SERIAL] and req[POINTER].state == STREAMING then
+    C.http_response_abort(req[POINTER], req[SERIAL])
+  else
+    pcall(send, req, http.plain_error(500))
+  end
+end
+
 --- Answers a request whose coroutine died of an error. Runs in a task of its own.
 local function recover(task, req, fault, hooked_already)
   task.hooked = hooked_already
   if tonumber(req[POINTER].serial) == req[SERIAL] and req[POINTER].state == STREAMING then
-    log_fault(req, fault)
-    C.http_response_abort(req[POINTER], req[SERIAL])
+    give_up(req, fault)
     return
   end
   local response = error_response(req, fault)
   if not response then return end
   local ok, problem = xpcall(respond, traceback.handler, task, req, response)
   if ok or scheduler.is_cancelled(traceback.unwrap(problem)) then return end
-  log_fault(req, problem)
-  pcall(send, req, http.plain_error(500))
+  give_up(req, problem)
 end
 
 --- The coroutine in a slot has died of an error. Called from C and by the scheduler; the slot is
@@ -295,11 +224,12 @@ function dispatch.failed(slot, value, release)
   local req, fault = task.request, traceback.of(task.coroutine, value)
   tasks[slot] = nil
   release(slot)
-  if req then writers[req[SERIAL]] = nil end
+  if req then sending.forget(req[SERIAL]) end
   if not req then
     log.error("in Perigee itself: %s", traceback.text(fault))
     return
   end
+  sse.abandon(req[SERIAL])
   local was_websocket = websocket.abandon(req[SERIAL])
   local cancelled = scheduler.is_cancelled(traceback.unwrap(fault))
   if cancelled or was_websocket then
@@ -336,16 +266,37 @@ local function restore_slashes(values)
   end
 end
 
-local function serve(task)
+-- The memory of requests is used again and again, so there is one pointer for each: to box it anew
+-- for each request, and each method's name, would be the collector's work.
+local pointers = {} -- number → pointer
+local names = {}    -- method_code → the method's name
+
+local function pointer_of(number)
   local pointer = abi.state.current
+  pointers[number] = pointer
+  return pointer
+end
+
+local function name_of(pointer)
+  local name = ffi_string(pointer.method, pointer.method_size)
+  names[pointer.method_code] = name
+  return name
+end
+
+local function serve(task)
+  local number = abi.state.current.number
+  local pointer = pointers[number] or pointer_of(number)
   local serial = tonumber(pointer.serial)
   local req = request.new(pointer, serial)
   task.serial, task.request, task.hooked = serial, req, false
   scheduler.current = task
-  local method = ffi_string(pointer.method, pointer.method_size)
+  if logs_client then C.http_request_log_client(pointer, serial, req.ip or "") end
+  local method = names[pointer.method_code] or name_of(pointer)
   local path = ffi_string(pointer.path, pointer.path_size)
   local escaped = false
-  if pointer.path_size ~= pointer.target_size then
+  local query_size = pointer.query_size
+  if query_size ~= 0 then query_size = query_size + 1 end -- and its "?"
+  if pointer.path_size + query_size ~= pointer.target_size then
     local matched = escaped_path(pointer, path)
     escaped = matched ~= path
     path = matched
@@ -372,6 +323,7 @@ local function serve(task)
       return
     end
   else
+    if route and route.upgrade and websocket.is_wanted(req) then route = route.upgrade end
     req[ROUTE], req[VALUES] = route or false, route and values or false
     value = produce_watched(req, method, values)
   end
@@ -413,7 +365,7 @@ local reasons = {
 ---@param serial number
 ---@param why number enum http_cancel
 function dispatch.cancel(serial, why)
-  writers[serial] = nil
+  sending.forget(serial)
   bodies.forget(serial)
   local task = scheduler.of_request(serial)
   if not task then return end
@@ -425,10 +377,7 @@ end
 --- A slow client has taken what was written. Called from C.
 ---@param serial number
 function dispatch.writable(serial)
-  local task = writers[serial]
-  if not task then return websocket.writable(serial) end
-  writers[serial] = nil
-  scheduler.wake(task)
+  if not sending.writable(serial) then websocket.writable(serial) end
 end
 
 return dispatch

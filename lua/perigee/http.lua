@@ -33,6 +33,7 @@ local response_mt = { __name = "perigee.response", __index = methods }
 ---@field status number
 ---@field message string|nil
 ---@field headers table|nil
+---@field response perigee.Response|nil what is answered, whatever exception handlers there are
 local error_mt = { __name = "perigee.http_error", quiet = true }
 
 --- Reason phrases, by status.
@@ -118,11 +119,12 @@ function http.empty(status, headers)
   return new("empty", "", status or 204, headers, TYPE_NONE)
 end
 
----@param location string
+---@param location string what no URL can hold of it, blanks and letters beyond ASCII, is percent-encoded
 ---@param status number|nil 302
 ---@return perigee.Response
 function http.redirect(location, status, headers)
   caller.check(location, "string", "http.redirect: the location")
+  location = location:gsub('[ "<>\\^`{|}\128-\255]', function(byte) return ("%%%02X"):format(byte:byte()) end)
   local response = new("redirect", "", status or 302, headers, TYPE_NONE)
   if response.status < 300 or response.status > 399 then
     caller.fail("http.redirect: the status must be from 300 to 399, not %d", response.status)
@@ -279,12 +281,21 @@ function methods:delete_cookie(name, options)
   return self
 end
 
---- Raises an error that answers the request.
----@param status number 400 to 599
+--- Raises an error that answers the request. With a status the app's exception handlers say how; a
+--- response, with its headers and cookies, is the answer as it is.
+---@param status number|perigee.Response 400 to 599
 ---@param message string|nil shown to the client; default the status's own words
 ---@param headers table|nil
 function http.abort(status, message, headers)
   if status == nil then caller.fail("http.abort: the status is missing") end
+  if http.is_response(status) then
+    if message ~= nil or headers ~= nil then
+      caller.fail("http.abort: a response says it all, nothing goes with it")
+    end
+    local problem = http.error(status.status)
+    problem.response = status
+    error(problem, 0)
+  end
   check_status("abort", status, 400)
   if message ~= nil then message = text_of("abort", message) end
   error(http.error(status, message, headers), 0)

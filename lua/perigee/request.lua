@@ -12,6 +12,7 @@ local form = require "perigee.form"
 local http = require "perigee.http"
 local json = require "perigee.json"
 local proxy = require "perigee.proxy"
+local url = require "perigee.url"
 local urlencoded = require "perigee.urlencoded"
 
 local C = abi.C
@@ -70,7 +71,7 @@ local function header(self, name, nth)
   return ffi_string(value, size_box[0])
 end
 
-local headers_mt = {}
+local headers_mt = json.own_mt
 
 --- Several lines of one field are one list (RFC 9110, 5.3), which of cookies has other marks (RFC
 --- 9113, 8.2.3).
@@ -96,6 +97,21 @@ end
 
 function headers_mt.__newindex(self, name, value)
   rawset(self, name, value)
+end
+
+local text_box = ffi.new "const char *[1]"
+
+--- Encoded as JSON, headers are all of them: names in lower case.
+function headers_mt.to_json(self)
+  local owner = self[1]
+  local result = C.script_headers_json(owner[POINTER], owner[SERIAL], text_box, size_box)
+  if result == abi.OK then
+    local text = ffi_string(text_box[0], size_box[0])
+    return text
+  end
+  if result == abi.OVER then return nil, "are the headers of a request that is over" end
+  if result == abi.BAD_TEXT then return nil, "are headers with a value that is no UTF-8" end
+  return nil, "are headers that do not fit in memory"
 end
 
 function getters.headers(self)
@@ -231,9 +247,24 @@ end
 
 -- ── The body ─────────────────────────────────────────────────────────────────────────────────
 
+local body_limit -- bytes, of routes without a limit of their own; nil when no route has one: C knows
+
+--- Has bodies held to their routes' limits.
+---@param default number|nil of routes that have none of their own; nil when no route has
+function request.limit_bodies(default)
+  body_limit = default
+end
+
+--- To be called before anything of the body is read.
+local function hold_to_limit(self)
+  local route = self[ROUTE]
+  C.http_request_body_limit(self[POINTER], self[SERIAL], route and route.body_limit or body_limit)
+end
+
 function getters.body(self)
   if not alive(self) then return nil end
   local pointer = self[POINTER]
+  if body_limit then hold_to_limit(self) end
   if rawget(self, TAKEN) then caller.fail("req.body: it was read in pieces, or as a form") end
   if pointer.body_state ~= 0 then
     local whole = body.whole(pointer, self[SERIAL])
@@ -249,6 +280,7 @@ end
 ---@return string|nil # "request is over"
 function methods:read()
   if not alive(self) then return nil, OVER end
+  if body_limit then hold_to_limit(self) end
   self[TAKEN] = true
   return body.next(self[POINTER], self[SERIAL])
 end
@@ -380,6 +412,17 @@ end
 
 function getters.app()
   return request.app
+end
+
+--- The URL of a route, as app:url_for makes it. With the option `external` it has the scheme and the
+--- host that the client has asked for, unless the route or an option says another. Raises at the
+--- caller's place; does not yield.
+---@param name string
+---@param params table|nil of the path, by name
+---@param options table|nil query, anchor, external, scheme, host
+---@return string
+function methods:url_for(name, params, options)
+  return url.build(request.app, name, params, options, self)
 end
 
 --- Has `fn(req)` called, in a task of its own, when the client goes away before it has its answer.

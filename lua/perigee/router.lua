@@ -13,10 +13,14 @@
 local http = require "perigee.http"
 local pattern = require "perigee.pattern"
 
+--- A WebSocket's route has the pseudo-method router.WEBSOCKET, so that a page may have its path.
+
 local find, sub, byte = string.find, string.sub, string.byte
 local concat, sort = table.concat, table.sort
 
-local router = {}
+local router = {
+  WEBSOCKET = "websocket", -- in lower case, which no client can send
+}
 
 ---@class perigee.Route
 ---@field methods string[] as given, upper case
@@ -30,10 +34,12 @@ local router = {}
 ---@field names string[] of its parameters, in order
 ---@field count number of its parameters
 ---@field order number among the routes of the app
+---@field body_limit number|nil bytes; nil: as the app's
 ---@field site perigee.Site|nil of app:static
 ---@field weak boolean|nil gives way to another route of the same shape
 ---@field parsed perigee.Pattern
----@field hooked boolean whether hooks run around it
+---@field hooked boolean whether hooks run around it, or it takes the long way for another reason
+---@field upgrade perigee.Route|nil the WebSocket's route at the path of this page
 
 ---@class perigee.Router
 local methods = {}
@@ -159,14 +165,31 @@ local function redirection(route)
   return copy
 end
 
+--- A WebSocket answers GET, to refuse what is none; beside a page it gets what asks for an upgrade.
+local function add_websocket(leaf)
+  local socket, page = leaf[router.WEBSOCKET], leaf.GET
+  leaf[router.WEBSOCKET] = nil
+  if not socket then return end
+  if not page then
+    leaf.GET = socket
+    return
+  end
+  local copy = {}
+  for key, value in pairs(page) do copy[key] = value end
+  copy.upgrade, copy.hooked = socket, true
+  leaf.GET = copy
+end
+
 --- HEAD is answered by GET.
-local function add_head(leaf)
-  if leaf then leaf.HEAD = leaf.HEAD or leaf.GET end
+local function finish_leaf(leaf)
+  if not leaf then return end
+  add_websocket(leaf)
+  leaf.HEAD = leaf.HEAD or leaf.GET
 end
 
 local function finish_node(node)
-  add_head(node.leaf)
-  add_head(node.slashed)
+  finish_leaf(node.leaf)
+  finish_leaf(node.slashed)
   for _, child in pairs(node.static) do finish_node(child) end
   for _, param in ipairs(node.params) do finish_node(param.node) end
 end
@@ -189,6 +212,18 @@ local function enter_route(self, tables, route, strict)
   if strict == true then return end
   if route.parsed.shape ~= "/" then claim(self, route, not slash) end
   enter(tables, strict == "redirect" and redirection(route) or route, not slash)
+end
+
+--- The most that any route allows a body to have.
+---@param default number bytes, of routes that do not say
+---@return number
+---@return boolean # whether there are routes that say
+function methods:body_limit_most(default)
+  local most, own = default, false
+  for _, route in ipairs(self.routes) do
+    most, own = math.max(most, route.body_limit or 0), own or route.body_limit ~= nil
+  end
+  return most, own
 end
 
 --- Makes the tables that match uses. Routes added later are not seen. Raises when two routes
@@ -215,7 +250,7 @@ function methods:compile(strict)
   for _, tables in ipairs(self.hosts or {}) do finish_node(tables.root) end
   finish_node(self.plain.root)
   for _, tables in ipairs { self.plain, unpack(self.hosts or {}) } do
-    for _, leaf in pairs(tables.static) do add_head(leaf) end
+    for _, leaf in pairs(tables.static) do finish_leaf(leaf) end
   end
   if self.hosts then sort(self.hosts, host_order) end
 end
@@ -247,34 +282,40 @@ local function end_route(node, path, method, values, count)
   return leaf_route(leaf, method)
 end
 
+local walk
+
+--- Finds the route behind the parameters of a node, from the nth on. Calls itself where a loop would
+--- end the trace: most nodes have one parameter.
+local function walk_params(node, n, path, position, slash, method, values, count)
+  local param = node.params[n]
+  if not param then return nil end
+  if param.rest then
+    values[count + 1] = sub(path, position)
+    local route = leaf_route(param.node.leaf or param.node.slashed, method)
+    if route then return route end
+  else
+    local value, extra = param.match(sub(path, position, slash - 1))
+    if value ~= nil then
+      values[count + 1] = value
+      if extra ~= nil then values[count + 2] = extra end
+      local route = walk(param.node, path, slash + 1, method, values, count + param.width)
+      if route then return route end
+    end
+  end
+  return walk_params(node, n + 1, path, position, slash, method, values, count)
+end
+
 --- Finds the route below `node` for what follows `position`; fills `values` from `count` + 1 on.
-local function walk(node, path, position, method, values, count)
+function walk(node, path, position, method, values, count)
   if position > #path then return end_route(node, path, method, values, count) end
   local slash = find(path, "/", position, true) or #path + 1
-  local segment = sub(path, position, slash - 1)
-  local child = node.static[segment]
+  local child = node.static[sub(path, position, slash - 1)]
   if child then
     local route = walk(child, path, slash + 1, method, values, count)
     if route then return route end
   end
-  local params = node.params
-  for i = 1, #params do
-    local param = params[i]
-    if param.rest then
-      values[count + 1] = sub(path, position)
-      local route = leaf_route(param.node.leaf or param.node.slashed, method)
-      if route then return route end
-    else
-      local value, extra = param.match(segment)
-      if value ~= nil then
-        values[count + 1] = value
-        if extra ~= nil then values[count + 2] = extra end
-        local route = walk(param.node, path, slash + 1, method, values, count + param.width)
-        if route then return route end
-      end
-    end
-  end
-  return nil
+  local route = walk_params(node, 1, path, position, slash, method, values, count)
+  return route -- and not as a tail call, which LuaJIT would not record
 end
 
 local function allow_header()

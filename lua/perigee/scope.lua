@@ -9,6 +9,8 @@ local hooks = require "perigee.hooks"
 local listeners = require "perigee.listeners"
 local nearest = require "perigee.nearest"
 local pattern = require "perigee.pattern"
+local settings = require "perigee.settings"
+local static = require "perigee.static"
 
 local scope = { methods = {} }
 
@@ -17,7 +19,8 @@ local methods = scope.methods
 ---@class perigee.Scope
 ---@field kind "app"|"blueprint" for messages
 ---@field name string
----@field given table its options: prefix, host, version, version_prefix, strict_slashes, error_format
+---@field given table its options: prefix, host, version, version_prefix, strict_slashes, error_format,
+---   body_limit
 ---@field routes table[] as declared
 ---@field request_hooks perigee.Hook[]
 ---@field response_hooks perigee.Hook[]
@@ -117,6 +120,13 @@ function check.prefix(value, what)
   return trimmed
 end
 
+--- Bytes, written as the setting is.
+function check.body_limit(value, what)
+  local ok, normal = pcall(settings.normal, "body_limit", value, what)
+  if not ok then caller.fail("%s", normal) end
+  return tonumber(normal)
+end
+
 --- What stands before the number: "/v" by default, so it may end in the middle of a segment.
 function check.version_prefix(value, what)
   caller.check(value, "string", what)
@@ -125,8 +135,11 @@ function check.version_prefix(value, what)
 end
 
 local route_options = { "name", "ctx", "host", "version", "version_prefix", "strict_slashes",
+  "error_format", "exception", "body_limit" }
+scope.websocket_options = { "name", "ctx", "host", "version", "version_prefix", "strict_slashes",
   "error_format", "exception" }
-scope.blueprint_options = { "prefix", "host", "version", "version_prefix", "strict_slashes", "error_format" }
+scope.blueprint_options = { "prefix", "host", "version", "version_prefix", "strict_slashes", "error_format",
+  "body_limit" }
 
 --- Options as they are kept. Raises at the caller's place.
 ---@param what string
@@ -186,7 +199,8 @@ end
 ---@param list string|string[] methods
 ---@param path string "/users/<id:int>"
 ---@param handler fun(req: perigee.Request, ...): string|table|perigee.Response may yield
----@param options table|nil name, ctx, host, version, version_prefix, strict_slashes, error_format, exception
+---@param options table|nil name, ctx, host, version, version_prefix, strict_slashes, error_format,
+---   exception, body_limit
 ---@return function handler
 function methods:route(list, path, handler, options)
   local what = what_of(self, "route")
@@ -215,7 +229,7 @@ function methods:on_request(fn, options)
 end
 
 --- Calls `fn(req, response)` with each answer, in the opposite order. It may change the response,
---- or return another. May yield.
+--- whose `headers` are always there, or return another. May yield.
 ---@param fn fun(req: perigee.Request, response: perigee.Response): any
 ---@param options { priority: number }|nil higher runs later; default 0
 function methods:on_response(fn, options)
@@ -292,6 +306,7 @@ local function enter(outer, self, given)
   local inner = {
     host = inherited "host", version = inherited "version", version_prefix = inherited "version_prefix",
     strict_slashes = inherited "strict_slashes", error_format = inherited "error_format",
+    body_limit = inherited "body_limit",
     prefix = (outer and outer.prefix or "") .. prefix,
     name = outer and outer.name .. self.name .. "." or "",
     request_hooks = {}, response_hooks = {}, exceptions = { self.exceptions },
@@ -339,10 +354,12 @@ local function make_route(around, declared)
   route.host = option(around, declared, "host")
   route.strict = option(around, declared, "strict_slashes")
   route.error_format = option(around, declared, "error_format")
+  route.body_limit = option(around, declared, "body_limit")
   route.request_hooks = hooks.order(around.request_hooks)
   route.response_hooks = hooks.order(around.response_hooks)
   route.hooked = #route.request_hooks > 0 or #route.response_hooks > 0
   route.exceptions = own_exceptions(around, declared)
+  route.site = declared.site and static.place(declared.site, route.pattern, declared.place)
   return route
 end
 

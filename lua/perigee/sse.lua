@@ -20,7 +20,7 @@ local sse = {}
 local methods = {}
 local stream_mt = { __name = "perigee.sse", __index = methods }
 
-local streams = setmetatable({}, { __mode = "k" }) -- those whose function has not returned
+local streams = {} -- serial → stream whose function has not returned
 
 local known = { "data", "event", "id", "retry" }
 
@@ -104,17 +104,25 @@ end
 function sse.run(fn, req, write)
   local self = setmetatable({ request = req, write = write, task = scheduler.current, ended = false,
     sent = false, last_event_id = req.headers["last-event-id"] }, stream_mt)
-  streams[self] = true
-  local keeper = scheduler.spawn(keep_alive, self, req.app.config.sse_keep_alive)
+  streams[req[SERIAL]] = self
+  self.keeper = scheduler.spawn(keep_alive, self, req.app.config.sse_keep_alive)
   fn(self)
+  sse.abandon(req[SERIAL])
+end
+
+--- The function of a request's stream has returned or raised; no matter if there was none.
+---@param serial number of the request
+function sse.abandon(serial)
+  local self = streams[serial]
+  if not self then return end
   self.ended = true
-  streams[self] = nil
-  scheduler.cancel(keeper, "the stream is over")
+  streams[serial] = nil
+  scheduler.cancel(self.keeper, "the stream is over")
 end
 
 --- Ends all streams, whose clients will come again, and cancels their handlers: the worker stops.
 function sse.drain()
-  for self in pairs(streams) do
+  for _, self in pairs(streams) do
     if not is_over(self) then
       local req = self.request
       self.ended = true

@@ -13,7 +13,7 @@ local request = require "perigee.request"
 local C = abi.C
 local find, byte, sub = string.find, string.byte, string.sub
 local OK, TYPE_FILE = abi.OK, http.TYPE_FILE
-local POINTER, SERIAL = request.POINTER, request.SERIAL
+local POINTER, SERIAL, ROUTE = request.POINTER, request.SERIAL, request.ROUTE
 
 local static = {}
 
@@ -231,7 +231,6 @@ function static.routes(prefix, directory, options)
   local headers = headers_of(options)
   local site = {
     root = files.root("app:static", directory, flags_of(options)),
-    prefix = prefix,
     index = index_names(options.index),
     listing = options.listing or false,
     fallback = options.fallback,
@@ -239,15 +238,29 @@ function static.routes(prefix, directory, options)
     lines = headers and http.header_lines(headers, TYPE_FILE),
   }
   return {
-    { pattern = prefix, handler = function(req)
-      local response = answer_top(site, req)
+    { pattern = prefix, site = site, handler = function(req)
+      local response = answer_top(req[ROUTE].site, req)
       return response
     end },
     { pattern = prefix .. "<path:path>", site = site, handler = function(req, path)
-      local response = answer(site, req, path)
+      local response = answer(req[ROUTE].site, req, path)
       return response
     end },
   }
+end
+
+--- A site where a route has put it: below what blueprints put before its path.
+---@param site perigee.Site
+---@param path string the route's whole pattern
+---@param place string of the declaration, for the error
+---@return perigee.Site
+function static.place(site, path, place)
+  local placed = { prefix = path:gsub("[^/]*$", "") }
+  if placed.prefix:find("[<>]") then
+    error(("%s: app:static: the path '%s' cannot have parameters"):format(place, placed.prefix), 0)
+  end
+  for key, value in pairs(site) do placed[key] = value end
+  return placed
 end
 
 return static

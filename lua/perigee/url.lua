@@ -78,27 +78,29 @@ local function query_text(query)
 end
 
 --- "http://host", or nothing for a URL that is to stay within the host.
-local function origin(route, options)
+local function origin(route, options, req)
   if options.external == false or not (options.external or options.host) then return "" end
   local host = options.host or route.host
+  if req and (not host or host:find("*", 1, true)) then host = req.host end
   if not host or host:find("*", 1, true) then
     caller.fail("url_for('%s'): give the option 'host'; an external URL cannot be made without", route.name)
   end
-  return (options.scheme or "http") .. "://" .. host
+  return (options.scheme or req and req.scheme or "http") .. "://" .. host
 end
 
---- See app:url_for. Raises at the caller's place.
+--- See app:url_for, and req:url_for. Raises at the caller's place.
 ---@param app perigee.App
 ---@param name string
 ---@param params table|nil
 ---@param options table|nil
+---@param req perigee.Request|nil whose scheme and host an external URL has
 ---@return string
-function url.build(app, name, params, options)
+function url.build(app, name, params, options, req)
   local route = find_route(app, name)
   params, options = check_params(route, params), check_options(options)
   local path, problem = pattern.fill(route.parsed, params)
   if not path then caller.fail("url_for('%s'): %s", name, problem) end
-  local text = origin(route, options) .. path:gsub("^/+", "/")
+  local text = origin(route, options, req) .. path:gsub("^/+", "/")
   local query = options.query and query_text(options.query) or ""
   if query ~= "" then text = text .. "?" .. query end
   if options.anchor then text = text .. "#" .. pattern.escape(options.anchor) end

@@ -304,6 +304,16 @@ local function refuse(status, reason)
   error(http.error(status, reason, headers), 0)
 end
 
+--- Whether a request asks to become a WebSocket, be it in a proper way or not. Does not yield.
+---@param req perigee.Request
+---@return boolean
+function websocket.is_wanted(req)
+  for _, name in ipairs(elements(req.headers.upgrade)) do
+    if name:lower() == "websocket" then return true end
+  end
+  return false
+end
+
 --- Answers 101, or raises the error that refuses the request.
 local function open(req, options)
   local pointer, serial = req[POINTER], req[SERIAL]
@@ -324,7 +334,7 @@ local function open(req, options)
   return self
 end
 
-local known_options = { "protocols", "origins", "name" }
+local own_options = { protocols = true, origins = true }
 
 local function check_list(value, what)
   caller.check(value, "table", what)
@@ -333,14 +343,22 @@ local function check_list(value, what)
   end
 end
 
---- Checks the options of app:websocket. Raises at the caller's place.
-function websocket.check_options(options)
+--- Checks the options of app:websocket, and returns those that it has in common with other routes.
+--- Raises at the caller's place.
+---@param options table
+---@param of_routes string[] the names of these
+---@return table
+function websocket.check_options(options, of_routes)
   caller.check(options, "table", "app:websocket: the options")
+  local names, route_options = { "protocols", "origins" }, {}
+  for _, name in ipairs(of_routes) do
+    names[#names + 1] = name
+    route_options[name] = options[name]
+  end
   for key in pairs(options) do
-    local hint = nearest.hint(tostring(key), known_options)
-    local known = false
-    for _, name in ipairs(known_options) do known = known or name == key end
-    if not known then caller.fail("app:websocket: unknown option '%s'%s", tostring(key), hint) end
+    if not own_options[key] and route_options[key] == nil then
+      caller.fail("app:websocket: unknown option '%s'%s", tostring(key), nearest.hint(tostring(key), names))
+    end
   end
   if options.protocols ~= nil then check_list(options.protocols, "app:websocket: the protocols") end
   for _, name in ipairs(options.protocols or {}) do
@@ -351,6 +369,7 @@ function websocket.check_options(options)
   if options.origins ~= nil and options.origins ~= "*" then
     check_list(options.origins, "app:websocket: the origins")
   end
+  return route_options
 end
 
 --- The route handler around a WebSocket handler.

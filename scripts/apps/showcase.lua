@@ -85,7 +85,6 @@ app:exception(404, function(req)
 end)
 
 app:on_response(function(_, response)
-  response.headers = response.headers or {}
   response.headers["X-Answered-By"] = app.m.name
 end)
 

@@ -113,6 +113,37 @@ describe("http: a body", function()
     end))
 end)
 
+describe("http: a body that comes slowly", function()
+  it("may take longer than body_timeout in all", with_host({ body_timeout = 150, body_rate_minimum = 1 },
+    function(host)
+      local client = raw.connect(host.port)
+      client:send(head("/echo", 9))
+      for i = 1, 9 do
+        raw.pass(40)
+        client:send(tostring(i))
+      end
+      assert.matches("body 9 123456789", client:response().body)
+      client:close()
+    end))
+
+  it("has to come at body_rate_minimum", with_host({ body_timeout = 500, body_rate_minimum = 1000 },
+    function(host)
+      for _, path in ipairs { "/echo", "/pieces" } do
+        local client = raw.connect(host.port)
+        client:send(head(path, 1000))
+        raw.wait(function()
+          client:start_send "a"
+          raw.pass(20)
+          return client.data ~= ""
+        end, "the refusal")
+        local response = client:response()
+        assert.same({ 408, "the body comes too slowly" }, { response.status, response.body })
+        assert.equal("close", response.headers.connection)
+        client:close()
+      end
+    end))
+end)
+
 describe("http: a body nobody reads", function()
   it("is dropped when it is short, and the connection lives on", with_host({}, function(host)
     local client = raw.connect(host.port)
@@ -278,6 +309,16 @@ describe("http: a client that leaves", function()
     waits(host)
     client:close()
     host:line("^cancel /never 2$", 2)
+  end))
+
+  it("in the middle of a stream cancels its handler", with_host({}, function(host)
+    for i, leave in ipairs { "close", "reset" } do
+      local client = raw.connect(host.port)
+      client:send(get "/begin")
+      raw.wait(function() return client.data:find "begun" end, "the stream")
+      client[leave](client)
+      host:line("^cancel /begin 2$", i)
+    end
   end))
 
   it("with a reset after it has ended sending cancels its handler at once", with_host({}, function(host)

@@ -27,7 +27,8 @@ describe("http: a connection", function()
     host:wait_stat(function(stat)
       return stat.connections == 0
     end)
-    assert.same({ requests = 100, connections = 0, accepted = 1, busy = 0 }, host:stat())
+    assert.same({ requests = 100, connections = 0, accepted = 1, busy = 0, websockets = 0, slow = 0 },
+      host:stat())
   end))
 
   it("closes when the client asks for it", with_host({}, function(host)
@@ -460,7 +461,8 @@ describe("http: a client", function()
     end)
     client:reset()
     host:line "^cancel /never 2$"
-    assert.same({ requests = 1, connections = 0, accepted = 1, busy = 0 }, host:stat())
+    assert.same({ requests = 1, connections = 0, accepted = 1, busy = 0, websockets = 0, slow = 0 },
+      host:stat())
   end))
 
   it("that pipelines and goes away cancels its handler", with_host({}, function(host)

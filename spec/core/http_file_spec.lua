@@ -1,6 +1,14 @@
 -- Files as answers: validators, conditions, ranges, codings, paths that lead out, files that change.
+local ffi = require "ffi"
 local raw = require "spec.support.raw"
 local uv = require "luv"
+
+ffi.cdef [[
+void *mmap(void *address, size_t size, int protection, int flags, int fd, long offset);
+int munmap(void *address, size_t size);
+]]
+
+local PROT_READ, PROT_WRITE, MAP_SHARED = 1, 2, 1
 
 local DOTFILES, NO_SYMLINKS, PRECOMPRESSED = 1, 2, 4
 local MISSING, DENIED, DIRECTORY = "refused -20\n", "refused -21\n", "refused -22\n"
@@ -474,6 +482,20 @@ describe("http: a file that changes", function()
     write("www/a.txt", "second release")
     assert.equal("second release", ask(host, "/f/a.txt").body)
   end
+
+  -- The first byte that is written through memory sets the file's time, the second does not; so does a
+  -- write that is seen between its time and its bytes.
+  it("is seen though its time does not say so", with_host({ file_cache_time = 0 }, function(host)
+    local fd = assert(uv.fs_open(path "www/a.txt", "r+", 420))
+    local bytes = ffi.cast("char *", ffi.C.mmap(nil, 10, PROT_READ + PROT_WRITE, MAP_SHARED, fd, 0))
+    assert(ffi.cast("intptr_t", bytes) ~= -1)
+    uv.fs_close(fd)
+    bytes[0] = ("x"):byte()
+    assert.equal("x123456789", ask(host, "/f/a.txt").body)
+    bytes[1] = ("y"):byte()
+    assert.equal("xy23456789", ask(host, "/f/a.txt").body)
+    ffi.C.munmap(bytes, 10)
+  end))
 
   it("is seen at each request when that is asked for", with_host({ file_cache_time = 0 }, replaced))
   it("is seen when it is kept open too", with_host({ file_cache_time = 0, file_memory_limit = 0 }, replaced))

@@ -45,6 +45,7 @@ static struct http_config config = {
 	.unread_body_limit = 256 << 10,
 	.header_timeout = 10000,
 	.body_timeout = 60000,
+	.body_rate_minimum = 256,
 	.keep_alive_timeout = 75000,
 	.response_timeout = 60000,
 	.write_timeout = 60000,
@@ -646,8 +647,9 @@ static void obey(const char *line)
 						 (struct slice){line + 8, strlen(line + 8)}));
 	else if (strcmp(line, "stat") == 0)
 		printf("stat requests %" PRIu64 " connections %" PRIu64 " accepted %" PRIu64
-		       " busy %" PRIu64 "\n",
-			counters.requests, counters.connections, counters.accepted, counters.busy);
+		       " busy %" PRIu64 " websockets %" PRIu64 " slow %" PRIu64 "\n",
+			counters.requests, counters.connections, counters.accepted, counters.busy,
+			counters.websockets, counters.websockets_slow);
 	else
 		http_server_stop(server);
 }
@@ -688,6 +690,7 @@ static bool set(const char *name, size_t name_size, uint64_t value)
 	SETTING(unread_body_limit)
 	SETTING(header_timeout)
 	SETTING(body_timeout)
+	SETTING(body_rate_minimum)
 	SETTING(keep_alive_timeout)
 	SETTING(response_timeout)
 	SETTING(write_timeout)

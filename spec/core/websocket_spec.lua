@@ -208,6 +208,9 @@ describe("a WebSocket's frames", function()
     { "of a close with the code 1015", frames.close(1015), 1002 },
     { "of a close with the code 2999", frames.close(2999), 1002 },
     { "of a close with the code 5000", frames.close(5000), 1002 },
+    { "with a fragment that is no UTF-8, whatever follows", frames.text("ab\255c", { fin = false }), 1007 },
+    { "with fragments that cannot become UTF-8", frames.text("a\226\130", { fin = false })
+      .. frames.make(frames.CONTINUATION, "\226x", { fin = false }), 1007 },
     { "of a close with a reason that is no UTF-8", frames.close(1000, "\255"), 1007 },
   }
   for _, case in ipairs(broken) do
@@ -381,6 +384,7 @@ describe("a WebSocket", function()
       host:tell "publish hello"
       host:line "^published 2"
       assert.equal("hello", next_frame(client).payload)
+      assert.same({ 2, 0 }, { host:stat().websockets, host:stat().slow })
       local text, count = ("x"):rep(450), 0
       while host:count "^published 1" == 0 do
         count = count + 1
@@ -396,6 +400,7 @@ describe("a WebSocket", function()
       slow:send(frames.close(1013))
       slow:wait_end()
       slow:close()
+      host:wait_stat(function(stat) return stat.websockets == 1 and stat.slow == 1 end)
       client:close()
     end))
 end)

@@ -4,8 +4,9 @@
  * The first byte says how the rest is cut: 0 not at all, else pieces of that many bytes. The
  * second one says what the client does at the end: even, it closes; odd, it closes its sending
  * side first. The size of a request's path says what its handler does: 1 answers, 2 streams,
- * 3 aborts, 4 wants the whole body, 5 reads it piece by piece, 6 does so later, others answer
- * later. Built with PERIGEE_FUZZ (clang, libFuzzer); run as http_fuzz spec/fuzz/corpus/http.
+ * 3 aborts, 4 wants the whole body of at most 100 bytes, 5 reads it piece by piece, 6 does so
+ * later, 7 makes it a WebSocket that echoes, others answer later. Built with PERIGEE_FUZZ (clang,
+ * libFuzzer); run as http_fuzz spec/fuzz/corpus/http.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -18,6 +19,7 @@
 #include "base/check.h"
 #include "base/fd.h"
 #include "http/server.h"
+#include "http/websocket_abi.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -42,6 +44,7 @@ static const struct http_config config = {
 	.unread_body_limit = 600,
 	.header_timeout = 1000,
 	.body_timeout = 1000,
+	.body_rate_minimum = 256,
 	.keep_alive_timeout = 1000,
 	.response_timeout = 1000,
 	.write_timeout = 1000,
@@ -50,6 +53,14 @@ static const struct http_config config = {
 	.compress = 1,
 	.compress_level = 1,
 	.compress_minimum = 4,
+	.compress_maximum = 2000,
+	.websocket_message_limit = 1500,
+	.websocket_buffer_limit = 3000,
+	.websocket_ping_interval = 1000,
+	.websocket_ping_timeout = 1000,
+	.websocket_close_timeout = 1000,
+	.websocket_compression = 1,
+	.websocket_compression_min = 16,
 };
 
 static void look(const char *text, size_t size)
@@ -126,6 +137,38 @@ static void on_body(void *context, struct http_request *request)
 	read_body(request, request->serial, request->path_size == 4);
 }
 
+/* Sends back each message; "bye" closes. */
+static void on_websocket(void *context, struct http_request *request)
+{
+	uint64_t serial = request->serial;
+	struct http_websocket_event event;
+
+	(void)context;
+	while (http_websocket_receive(request, serial, &event) == HTTP_OK) {
+		if (event.kind == HTTP_WEBSOCKET_NONE)
+			return;
+		look(event.data, event.size);
+		if (event.kind == HTTP_WEBSOCKET_CLOSED ||
+			(event.size == 3 && memcmp(event.data, "bye", 3) == 0))
+			break;
+		CHECK(http_websocket_send(request, serial, event.kind, event.data, event.size) !=
+			HTTP_BAD_TEXT);
+	}
+	(void)http_websocket_finish(request, serial, 1000);
+}
+
+static void open_websocket(struct http_request *request, uint64_t serial)
+{
+	const char *reason;
+	int status = http_websocket_check(request, serial, &reason);
+
+	if (status != 0)
+		(void)http_response_send(
+			request, serial, status, HTTP_TYPE_TEXT, NULL, 0, reason, strlen(reason));
+	else
+		CHECK(http_websocket_accept(request, serial, NULL, 0) == HTTP_OK);
+}
+
 static void on_request(void *context, struct http_request *request)
 {
 	uint64_t serial = request->serial;
@@ -142,7 +185,11 @@ static void on_request(void *context, struct http_request *request)
 		(void)http_response_end(request, serial);
 	} else if (request->path_size == 3) {
 		(void)http_response_abort(request, serial);
+	} else if (request->path_size == 7) {
+		open_websocket(request, serial);
 	} else if (request->path_size == 4 || request->path_size == 5) {
+		if (request->path_size == 4)
+			CHECK(http_request_body_limit(request, serial, 100) == HTTP_OK);
 		read_body(request, serial, request->path_size == 4);
 	} else if (later_count < LATER_MOST) {
 		later[later_count].request = request;
@@ -181,6 +228,7 @@ static const struct http_handler handler = {
 	.on_body = on_body,
 	.on_cancel = on_cancel,
 	.on_writable = on_writable,
+	.on_websocket = on_websocket,
 	.on_drained = on_nothing,
 	.on_heir_lost = on_nothing,
 	.on_warning = on_warning,

@@ -1,7 +1,10 @@
 -- The access log: a whole line for each answer, in three formats, off in production.
 
 local client = require "spec.support.client"
+local frames = require "spec.support.frames"
 local host = require "spec.support.host"
+local wait = require "spec.support.wait"
+local websocket = require "spec.support.websocket"
 
 local source = [[
 local perigee = require "perigee"
@@ -11,6 +14,13 @@ app:get("/", function() return "hello\n" end)
 app:get("/id", function(req) return req.id end)
 app:get("/stream", function()
   return http.stream(function(write) write "abc" perigee.sleep(0.05) write "defg" end)
+end)
+app:get("/wait", function() perigee.sleep(30) return "" end)
+app:get("/open", function()
+  return http.stream(function(write) write "abc" perigee.sleep(30) end)
+end)
+app:websocket("/echo", function(_, ws)
+  for message in ws:messages() do ws:send(message) end
 end)
 return app
 ]]
@@ -54,6 +64,17 @@ describe("the access log", function()
     server:expect '127%.0%.0%.1 .* "%-" 400 '
   end)
 
+  it("knows who a client was that has gone", function()
+    local server = serve("--access-log", "common")
+    for path, status in pairs { ["/wait"] = "499 0", ["/open"] = "200 3" } do
+      local connection = client.connect(server.target)
+      connection:request("GET", path)
+      wait.try(0.05, function() return connection.input:find "abc" end)
+      connection.socket:close_reset()
+      server:expect('127%.0%.0%.1 .*"GET ' .. path .. ' HTTP/1%.1" ' .. status)
+    end
+  end)
+
   it("is JSON, one object a line", function()
     local server = serve("--access-log", "json")
     ask(server, "/?json=1", { ["User-Agent"] = "line\tbreak" })
@@ -65,5 +86,32 @@ describe("the access log", function()
     assert.equal("/?json=1", value.target)
     assert.equal("line\tbreak", value.agent)
     assert.equal("127.0.0.1", value.peer)
+    assert.equal("127.0.0.1", value.ip)
+  end)
+
+  it("has a line for each WebSocket, at its end", function()
+    local server = serve("--access-log", "common")
+    local socket = websocket.open(server.port, "/echo")
+    assert.equal("12345", socket:ask "12345")
+    socket:send(frames.close(1000))
+    socket:closed()
+    server:expect '"GET /echo HTTP/1%.1" 101 7 ' -- and two bytes of the close
+    socket = websocket.open(server.port, "/echo")
+    socket:close()
+    server:expect '"GET /echo HTTP/1%.1" 101 0 '
+    server:stop()
+    assert.equal(2, #server:matching "/echo")
+  end)
+
+  it("names the client behind trusted proxies, of requests and WebSockets", function()
+    local server = serve("--access-log", "json", "--trusted-proxies", "127.0.0.1")
+    ask(server, "/?first", { ["X-Forwarded-For"] = "192.0.2.7" })
+    local value = require("cjson").decode(server:expect("first"):match "| ({.*})$")
+    assert.same({ "192.0.2.7", "127.0.0.1" }, { value.ip, value.peer })
+    ask(server, "/?second")
+    assert.matches('"ip":"127.0.0.1"', server:expect "second")
+    local socket = websocket.open(server.port, "/echo", { ["X-Forwarded-For"] = "192.0.2.8" })
+    socket:close()
+    assert.matches('"ip":"192.0.2.8","peer":"127.0.0.1"', server:expect "/echo")
   end)
 end)

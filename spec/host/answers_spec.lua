@@ -46,6 +46,26 @@ app:get("/events", function()
   return http.stream(function(write) write("data: x\n\n") end, 200,
     { ["Content-Type"] = "text/event-stream" })
 end)
+app:get("/cjson", function()
+  local cjson = require "cjson"
+  return cjson.encode { cjson.decode '{"a":[1,null]}'.a[2] == cjson.null }
+end)
+app:get("/login", function()
+  http.abort(http.redirect("/in", 303):cookie("session", "new"):delete_cookie("old"))
+end)
+app:get("/large/<n:int>", function(_, n) return ("x"):rep(n) end)
+local turns = 0
+app:get("/large-piece", function()
+  return http.stream(function(write)
+    local done = false
+    perigee.spawn(function()
+      while not done do turns = turns + 1 perigee.sleep(0) end
+    end)
+    write(("x"):rep(1000000) .. "\n")
+    done = true
+  end)
+end)
+app:get("/turns", function() return tostring(turns) end)
 app:get("/broken", function() return http.stream(function(write) write("half") error "in the middle" end) end)
 return app
 ]]
@@ -94,6 +114,17 @@ describe("an answer", function()
       "__Host-b=2; Path=/; Secure; HttpOnly; SameSite=Strict",
       "c=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure; HttpOnly; SameSite=Lax",
     }, cookies)
+  end)
+
+  it("may be given to http.abort, with its headers and cookies", function()
+    local answer = ask "/login"
+    assert.same({ 303, "/in" }, { answer.status, answer.headers.location })
+    assert.matches("session=new; Path=/; Secure; HttpOnly; SameSite=Lax, old=; ",
+      answer.headers["set-cookie"])
+  end)
+
+  it("may be made with lua-cjson, which is there under its own name", function()
+    assert.equal("[true]", ask("/cjson").body)
   end)
 
   it("with a line break in a header is refused, and the log names header and handler", function()
@@ -168,6 +199,20 @@ describe("compression", function()
       assert.is_nil(answer.headers.vary, path)
     end
     assert.equal("x-own", ask("/encoded", "br").headers["content-encoding"])
+  end)
+
+  it("leaves a large answer as it is, and gives others turns while it compresses a large piece", function()
+    serve { "--compress-maximum", "64 KiB" }
+    local large = ask("/large/65537", "br")
+    assert.is_nil(large.headers["content-encoding"])
+    assert.equal(65537, #large.body)
+    assert.equal("br", ask("/large/65536", "br").headers["content-encoding"])
+    local streamed = ask("/large-piece", "gzip")
+    assert.equal("gzip", streamed.headers["content-encoding"])
+    local text = decode.text("gzip", streamed.body)
+    assert.equal(1000001, #text)
+    assert.matches("^x+\n", text)
+    assert.is_true(tonumber(ask("/turns").body) >= 3)
   end)
 
   it("makes a strong ETag weak, and adds to Vary", function()

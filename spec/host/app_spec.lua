@@ -18,6 +18,11 @@ app:get("/role", function(req) return req.route.ctx.role end, { ctx = { role = "
 app:get("/urls", function()
   return { app:url_for("users.show", { id = 7 }, { query = { page = 2 } }) }
 end)
+app:get("/own-urls", function(req)
+  return { req:url_for("users.show", { id = 7 }), req:url_for("users.show", { id = 7 }, { external = true }),
+    req:url_for("users.show", { id = 7 }, { external = true, scheme = "ws" }),
+    req:url_for("users.show", { id = 7 }, { host = "other.example.com" }) }
+end)
 
 local users = perigee.blueprint("users", { prefix = "/users", version = 1 })
 users:on_request(function(req) req.ctx.seen = "blueprint" end)
@@ -63,14 +68,20 @@ describe("an app", function()
     assert.equal("/old/?x=1", away.headers.location)
     assert.equal("own form", get("/old/").body)
     assert.equal(404, get("/strict/").status)
-    for name, body in pairs { ["API.example.com:80"] = "api host\n", ["example.com"] = "hello\n" } do
+    local function ask(name, path)
       local connection = client.connect(server.target)
-      connection:send("GET / HTTP/1.1\r\nHost: " .. name .. "\r\n\r\n")
-      assert.equal(body, connection:response().body)
+      connection:send("GET " .. path .. " HTTP/1.1\r\nHost: " .. name .. "\r\n\r\n")
+      local body = connection:response().body
       connection:close()
+      return body
+    end
+    for name, body in pairs { ["API.example.com:80"] = "api host\n", ["example.com"] = "hello\n" } do
+      assert.equal(body, ask(name, "/"))
     end
     assert.equal("admin", get("/role").body)
     assert.truthy(get("/urls").body:gsub("\\/", "/"):find('"/v1/users/7?page=2"', 1, true))
+    assert.equal('["/v1/users/7","http://shop.example.com/v1/users/7","ws://shop.example.com/v1/users/7",'
+      .. '"http://other.example.com/v1/users/7"]', ask("shop.example.com", "/own-urls"))
   end)
 
   it("has blueprints with hooks and exception handlers of their own", function()
@@ -112,7 +123,7 @@ describe("an app in development", function()
   it("shows source, variables and request, escaped, and masks secrets", function()
     local page = get("/boom?a=<b>", { Accept = "text/html", Authorization = "Bearer s3cr3t-token",
       Cookie = "session=c00kie-value" }).body
-    for _, text in ipairs { "it broke", "app.lua:29", "local password", "&lt;two&gt;", "<h2>Locals</h2>",
+    for _, text in ipairs { "it broke", "app.lua:34", "local password", "&lt;two&gt;", "<h2>Locals</h2>",
       "/boom", "Authorization" } do
       assert.truthy(page:find(text, 1, true), text .. " is not in " .. page)
     end

@@ -92,7 +92,8 @@ return app]],
     local launcher = host.start({ "serve", "app.lua", "--daemon", "--log-file", "perigee.log",
       "--bind", "127.0.0.1:" .. host.free_port() }, { app = slow:gsub("sleep%(0.5%)", "sleep(600)") })
     wait.till(10, "it to load", function()
-      return (host.read_file(launcher.dir .. "/perigee.log") or launcher:text()):find "loading"
+      -- on stderr, or in the log if that is open already
+      return (launcher:text() .. (host.read_file(launcher.dir .. "/perigee.log") or "")):find "loading"
     end)
     launcher:signal "sigint"
     assert.equal(130, launcher:wait_exit())

@@ -2,6 +2,7 @@
 
 local client = require "spec.support.client"
 local host = require "spec.support.host"
+local refusals = require "spec.support.refusals"
 local wait = require "spec.support.wait"
 
 local app = [[
@@ -245,5 +246,38 @@ describe("a limit", function()
     connection:close()
     assert.equal("hello\n", get("/").body)
     assert.equal(0, server:stop(5))
+  end)
+end)
+
+describe("what is no request", function()
+  after_each(host.finish)
+
+  it("is refused before any handler, and nothing behind it is understood", function()
+    local own = host.serve { flags = { "--workers", "1" }, app = [[
+      local perigee = require "perigee"
+      local app = perigee.app "refusals"
+      local count = 0
+      app:on_request(function() count = count + 1 end)
+      app:get("/", function() return "hello\n" end)
+      app:get("/count", function() return tostring(count) end)
+      app:get("/hello", function() return "hello\n" end)
+      app:post("/echo", function(req) return req.body end)
+      return app
+    ]] }
+    local before = tonumber(own:get("/count").body)
+    local long = 0 -- whose head may be read before the rest is there
+    for _, case in ipairs(refusals) do
+      local status, what, bytes = case[1], case[2], case[3]
+      long = long + (#bytes > 1000 and 1 or 0)
+      local connection = client.connect(own.target)
+      connection:send(bytes .. "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n")
+      local response = connection:response()
+      assert.equal(status, response and response.status, what)
+      assert.is_true(connection:wait_closed(), what)
+      assert.equal("", connection.input, what)
+      connection:close()
+    end
+    local seen = tonumber(own:get("/count").body) - before - 1
+    assert.is_true(seen <= long, seen .. " handlers ran")
   end)
 end)

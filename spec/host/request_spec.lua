@@ -2,6 +2,7 @@
 
 local client = require "spec.support.client"
 local host = require "spec.support.host"
+local json = require "perigee.json"
 local wait = require "spec.support.wait"
 
 local app = [[
@@ -48,6 +49,13 @@ end)
 app:get("/who", function(req)
   return { ip = req.ip, scheme = req.scheme, host = req.host, peer = req.peer_ip, id = req.id }
 end)
+local json = require "perigee.json"
+local kept
+app:get("/headers", function(req)
+  kept = req.headers
+  return { headers = req.headers, same = json.encode(req.headers) == json.encode(kept) }
+end)
+app:get("/kept", function() return { select(2, pcall(json.encode, { kept })) } end)
 app:get("/wait", function(req)
   req:on_disconnect(function(again) print("gone " .. again.path) end)
   local ok, problem = pcall(perigee.sleep, 30)
@@ -75,6 +83,39 @@ local MULTIPART = { ["Content-Type"] = "multipart/form-data; boundary=B" }
 local function part(disposition, data)
   return "--B\r\nContent-Disposition: form-data; " .. disposition .. "\r\n\r\n" .. data .. "\r\n"
 end
+
+describe("headers", function()
+  after_each(host.finish)
+
+  it("are a JSON object of all of them, each name once", function()
+    serve()
+    local connection = client.connect(server.target)
+    local lines = { "Host: a", "X-One: 1", "COOKIE: a=1", 'x-one: "2"', "Accept: */*", "X-ONE: ",
+      "Cookie: b=2" }
+    local expected = { host = "a", ["x-one"] = '1, "2", ', cookie = "a=1; b=2", accept = "*/*" }
+    for i = 1, 60 do -- more names than there are bits to tell them apart
+      lines[#lines + 1] = ("X-%d: %d"):format(i, i)
+      expected["x-" .. i] = tostring(i)
+    end
+    connection:send("GET /headers HTTP/1.1\r\n" .. table.concat(lines, "\r\n") .. "\r\n\r\n")
+    local body = connection:response().body
+    assert.same({ headers = expected, same = true }, json.decode(body))
+    assert.equal(1, select(2, body:gsub('"x%-one"', "")))
+    connection:close()
+  end)
+
+  it("cannot be JSON when they are no UTF-8, or when their request is over", function()
+    serve()
+    local connection = client.connect(server.target)
+    connection:send("GET /headers HTTP/1.1\r\nHost: a\r\nX-Name: J\252rgen\r\n\r\n")
+    assert.equal(500, connection:response().status)
+    server:expect "value are headers with a value that is no UTF%-8"
+    connection:send("GET /kept HTTP/1.1\r\nHost: a\r\n\r\n")
+    local problem = connection:response().body
+    assert.truthy(problem:find("value[1] are the headers of a request that is over", 1, true))
+    connection:close()
+  end)
+end)
 
 describe("a body", function()
   after_each(host.finish)
@@ -282,5 +323,70 @@ describe("a client", function()
     local first = client.get(server.target, "/who").body:match '"id":"([^"]+)"'
     assert.truthy(first:find "^%x+%-%x+$")
     assert.not_equal(first, client.get(server.target, "/who").body:match '"id":"([^"]+)"')
+  end)
+end)
+
+describe("a route's body_limit", function()
+  before_each(function()
+    server = host.serve { flags = { "--workers", "1", "--body-limit", "100" }, app = [[
+      local perigee = require "perigee"
+      local app = perigee.app "limits"
+      app:get("/", function() return "hello\n" end)
+      local function size(req) return tostring(#req.body) end
+      app:post("/usual", size)
+      app:post("/small", size, { body_limit = 10 })
+      app:post("/small/ignored", function() return "ignored" end, { body_limit = 10 })
+      app:post("/small/stream", function(req)
+        for piece in req:stream() do print("piece " .. #piece) end
+        return "done"
+      end, { body_limit = 10 })
+      local uploads = perigee.blueprint("uploads", { prefix = "/uploads", body_limit = "1 KiB" })
+      uploads:post("/", size)
+      uploads:post("/form", function(req) return tostring(#req.form.a) end, { body_limit = 20 })
+      app:register(uploads)
+      return app
+    ]] }
+  end)
+  after_each(host.finish)
+
+  local function ask(path, size, headers)
+    local chunked = ("%x\r\n%s\r\n0\r\n\r\n"):format(size, ("x"):rep(size))
+    local answer = client.request(server.target, "POST", path, headers or {}, ("x"):rep(size))
+    local other = client.request(server.target, "POST", path, { ["Transfer-Encoding"] = "chunked" }, chunked)
+    assert.equal(answer.status, other.status)
+    assert.equal(answer.body, other.body)
+    return answer.status, answer.body
+  end
+
+  it("may be less than the setting, and more", function()
+    assert.same({ 200, "100" }, { ask("/usual", 100) })
+    assert.equal(413, (ask("/usual", 101)))
+    assert.same({ 200, "10" }, { ask("/small", 10) })
+    assert.equal(413, (ask("/small", 11)))
+    assert.equal(413, (ask("/small", 101)))
+    assert.same({ 200, "1024" }, { ask("/uploads/", 1024) })
+    assert.equal(413, (ask("/uploads/", 1025)))
+    assert.same({ 200, "ignored" }, { ask("/small/ignored", 50) })
+  end)
+
+  it("holds for bodies that are read as they come, and for forms", function()
+    assert.equal(200, (ask("/small/stream", 10)))
+    assert.equal(413, (ask("/small/stream", 11)))
+    assert.is_nil(server:text():find "piece 11")
+    local kind = { ["Content-Type"] = "application/x-www-form-urlencoded" }
+    local function send_form(size)
+      return client.request(server.target, "POST", "/uploads/form", kind, "a=" .. ("x"):rep(size))
+    end
+    assert.equal("18", send_form(18).body)
+    assert.equal(413, send_form(19).status)
+  end)
+
+  it("is known before a client that asks first has sent anything", function()
+    local connection = client.connect(server.target)
+    connection:send("POST /small HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n"
+      .. "Expect: 100-continue\r\n\r\n")
+    assert.equal(413, connection:response().status)
+    assert.is_true(connection:wait_closed())
+    connection:close()
   end)
 end)

@@ -166,14 +166,20 @@ describe("as pid 1", function()
 
   after_each(host.finish)
 
-  -- Starts it as the first process of a pid namespace; returns the instance and its pid outside.
-  local function serve(app, flags)
+  -- Starts it as the first process of a pid namespace.
+  local function start_inside(app, flags)
     local port = host.free_port()
     local arguments = { "serve", "app.lua", "--workers", "1", "--bind", "127.0.0.1:" .. port }
     for _, flag in ipairs(flags or {}) do arguments[#arguments + 1] = flag end
     local server = host.start(arguments, { app = app,
       wrapper = { "unshare", "-pf", "--mount-proc", "--kill-child" } })
     server.port, server.target = port, port
+    return server
+  end
+
+  -- The same; returns the instance and its pid outside.
+  local function serve(app, flags)
+    local server = start_inside(app, flags)
     local inner = wait.till(5, "pid 1 inside", function()
       for _, process in ipairs(server:processes()) do
         if process.parent == server.pid then return process.pid end
@@ -200,7 +206,7 @@ describe("as pid 1", function()
   end)
 
   it_in_namespace("it gives the status of a start that failed, and of a stop that was forced", function()
-    local failed = serve "error 'not today'"
+    local failed = start_inside "error 'not today'"
     assert.equal(1, failed:wait_exit(10))
     for name, forced in pairs(stopping) do
       local server, inner = serve(slow_app "v1", { "--graceful-timeout", "60" })

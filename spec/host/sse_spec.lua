@@ -74,6 +74,12 @@ describe("http.sse", function()
     server:expect "ended%s+false%s+cancelled: the client went away%s+nil%s+request is over"
   end)
 
+  it("ends when the client goes, long before anything is sent to it", function()
+    local server = host.serve { app = app, flags = { "--sse-keep-alive", "100" } }
+    open(server, "/wait", "data: here\n\n"):close()
+    server:expect "ended%s+false%s+cancelled: the client went away"
+  end)
+
   it("ends when its worker is replaced or stops, whole", function()
     local server = host.serve { app = app }
     local connection = open(server, "/wait", "data: here\n\n")

@@ -13,6 +13,12 @@ app:static("/assets", "www", { max_age = 60, immutable = true })
 app:static("/list", "www", { listing = true, index = { "none.html", "start.html" } })
 app:static("/quiet", "www", { index = false, headers = { ["X-Frame-Options"] = "DENY" } })
 app:static("/", "spa", { fallback = "index.html", max_age = 9 })
+local docs = perigee.blueprint("docs", { prefix = "/docs", version = 1 })
+docs:static("/files", "www", { index = "none.html", listing = true })
+docs:on_response(function(req, response)
+  response.headers["X-Part"] = req.path
+end)
+app:register(docs)
 app:get("/download", function()
   return http.file("www/a.txt", { filename = "naïve \"n\".txt", max_age = 5 })
 end)
@@ -66,6 +72,16 @@ describe("app:static", function()
     assert.equal("/assets/", get("/assets").headers.location)
     assert.equal("DENY", get("/quiet/a.txt").headers["x-frame-options"])
     assert.equal(404, get("/quiet/sub/").status)
+  end)
+
+  it("is there in a blueprint, below its prefix and with its hooks", function()
+    serve()
+    local response = get "/v1/docs/files/a.txt"
+    assert.same({ "0123456789", "/v1/docs/files/a.txt" }, { response.body, response.headers["x-part"] })
+    assert.equal("/v1/docs/files/", get("/v1/docs/files").headers.location)
+    assert.equal("/v1/docs/files/sub/?x=1", get("/v1/docs/files/sub?x=1").headers.location)
+    assert.matches("/v1/docs/files/sub/", get("/v1/docs/files/sub/").body)
+    assert.matches("deep/", get("/v1/docs/files/sub/").body)
   end)
 
   it("takes GET and HEAD only", function()
@@ -128,7 +144,6 @@ describe("app:static", function()
     serve [[
 app:on_request(function(req) if req.path == "/assets/secret.txt" then return http.text("no\\n", 403) end end)
 app:on_response(function(req, response)
-  response.headers = response.headers or {}
   response.headers["X-Status"] = response.status
   response.headers["X-Cache"] = response.headers["Cache-Control"]
 end)]]

@@ -3,6 +3,32 @@
 local client = require "spec.support.client"
 local host = require "spec.support.host"
 
+describe("a stream", function()
+  after_each(host.finish)
+
+  it("goes on to a client that has ended sending, looked after in its middle", function()
+    local server = host.serve { flags = { "--workers", "1" }, app = [[
+      local perigee = require "perigee"
+      local http = require "perigee.http"
+      local app = perigee.app "spec"
+      app:get("/", function()
+        return http.stream(function(write)
+          write "one "
+          perigee.sleep(1.3) -- longer than it takes until the client is looked after
+          write "two "
+          perigee.sleep(1.3)
+        end)
+      end)
+      return app ]] }
+    local connection = client.connect(server.target)
+    connection:request("GET", "/")
+    connection.socket:shutdown()
+    assert.is_true(connection:wait_closed(10))
+    assert.matches("\r\n\r\n4\r\none \r\n04\r\ntwo \r\n0+\r\n\r\n$", connection.input)
+    connection:close()
+  end)
+end)
+
 describe("the streaming example", function()
   local server
 

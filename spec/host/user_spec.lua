@@ -39,8 +39,8 @@ end
 local function other_processes(server)
   local list = {}
   for _, process in ipairs(server:processes()) do
-    local uid = assert(uv.fs_stat("/proc/" .. process.pid)).uid
-    list[process.pid == server.pid and "manager" or process.name] = uid
+    local found = uv.fs_stat("/proc/" .. process.pid) -- nil: it has just ended
+    if found then list[process.pid == server.pid and "manager" or process.name] = found.uid end
   end
   return list
 end

@@ -26,6 +26,15 @@ app:websocket("/listed", function(_, ws) ws:send "hi" end, { origins = { "https:
 app:websocket("/raises", function(_, ws) ws:receive() error "my own fault" end)
 app:websocket("/returns", function() end)
 
+app:websocket("/told", function(req, ws) ws:send(req.route.ctx.role .. " " .. req.path) end,
+  { ctx = { role = "admin" }, version = 2, exception = function(_, err) return "own: " .. err.status end })
+app:get("/both/<id:int>", function(req, id)
+  return "page " .. id .. " " .. req.route.name
+end, { name = "page" })
+app:websocket("/both/<id:int>", function(req, ws, id)
+  ws:send("socket " .. id .. " " .. req.route.name)
+end, { name = "socket" })
+
 app:websocket("/report", function(_, ws)
   local message, reason, code = ws:receive()
   print("end", tostring(message), reason, tostring(code), ws.closed, ws.close_code, ws.close_reason)
@@ -132,6 +141,24 @@ describe("an app's WebSocket", function()
     assert.equal(404, refused.status)
     _, refused = websocket.try_open(server.port, "/")
     assert.equal(200, refused.status)
+  end)
+
+  it("has the options of any route", function()
+    local server = serve()
+    assert.equal("admin /v2/told", websocket.open(server.port, "/v2/told"):message().payload)
+    assert.equal("own: 426", server:get("/v2/told").body)
+  end)
+
+  it("may have a page at its path", function()
+    local server = serve()
+    assert.equal("page 7 page", server:get("/both/7").body)
+    local ws = websocket.open(server.port, "/both/7")
+    assert.equal("socket 7 socket", ws:message().payload)
+    assert.equal(1000, (ws:closed()))
+    local _, refused = websocket.try_open(server.port, "/both/7", { ["Sec-WebSocket-Version"] = "8" })
+    assert.equal(426, refused.status)
+    assert.equal("page 8 page", server:get("/both/8", { Upgrade = "h2c" }).body)
+    assert.equal(404, server:get("/both/x").status)
   end)
 
   it("lets in pages of its own origin, or of those it names", function()

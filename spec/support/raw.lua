@@ -378,13 +378,16 @@ end
 function host:stat()
   local before = self:count "^stat "
   self:tell "stat"
-  local requests, connections, accepted, busy = self:line(
-    "^stat requests (%d+) connections (%d+) accepted (%d+) busy (%d+)", before + 1)
+  local requests, connections, accepted, busy, websockets, slow = self:line(
+    "^stat requests (%d+) connections (%d+) accepted (%d+) busy (%d+) websockets (%d+) slow (%d+)",
+    before + 1)
   return {
     requests = tonumber(requests),
     connections = tonumber(connections),
     accepted = tonumber(accepted),
     busy = tonumber(busy),
+    websockets = tonumber(websockets), -- open ones
+    slow = tonumber(slow),             -- closed because they took too slowly what was published
   }
 end
 

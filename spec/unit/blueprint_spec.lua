@@ -139,6 +139,47 @@ describe("a blueprint", function()
   end)
 end)
 
+describe("a blueprint's body_limit", function()
+  it("goes for its routes, unless they say another", function()
+    local app, uploads = app_module.new "spec", blueprint.new("uploads", { body_limit = "2 KiB" })
+    app:post("/", answer)
+    uploads:post("/a", answer)
+    uploads:post("/b", answer, { body_limit = 10 })
+    app:register(uploads)
+    app_module.freeze(app)
+    local routes = app.router.routes
+    assert.same({ nil, 2048, 10 }, { routes[1].body_limit, routes[2].body_limit, routes[3].body_limit })
+    assert.same({ 4096, true }, { app.router:body_limit_most(4096) })
+    assert.same({ 2048, true }, { app.router:body_limit_most(5) })
+    assert.matches("blueprint_spec.lua:%d+: app:post: the option 'body_limit': .* must be a size",
+      error_of(app.post, app_module.new "other", "/", answer, { body_limit = "much" }))
+  end)
+end)
+
+describe("a blueprint's files", function()
+  it("are where the blueprint is, each time", function()
+    local app, docs = app_module.new "spec", blueprint.new("docs", { prefix = "/docs", version = 2 })
+    docs:static("/files/", "/tmp")
+    app:register(docs)
+    app:register(docs:copy "more", { prefix = "/more" })
+    app_module.freeze(app)
+    local prefixes = {}
+    for i, route in ipairs(app.router.routes) do
+      prefixes[i] = route.pattern .. " " .. route.site.prefix
+    end
+    assert.same({ "/v2/docs/files/ /v2/docs/files/", "/v2/docs/files/<path:path> /v2/docs/files/",
+      "/v2/more/files/ /v2/more/files/", "/v2/more/files/<path:path> /v2/more/files/" }, prefixes)
+  end)
+
+  it("cannot be below a parameter", function()
+    local app, docs = app_module.new "spec", blueprint.new("docs", { prefix = "/<tenant>" })
+    docs:static("/files", "/tmp")
+    app:register(docs)
+    assert.matches("blueprint_spec.lua:%d+: app:static: the path '/<tenant>/files/' cannot have parameters",
+      error_of(app_module.freeze, app))
+  end)
+end)
+
 describe("url_for", function()
   local app
 

@@ -133,6 +133,40 @@ describe("a request's way", function()
     assert.same({}, logged)
   end)
 
+  it("gives response hooks headers to add to, of every answer", function()
+    app:get("/text", function() return "x" end)
+    app:get("/made", function() return http.text("x", 200, { ["X-Own"] = "1" }) end)
+    app:on_response(function(_, response) response.headers["X-Hook"] = "2" end)
+    app:on_response(function(_, response) if response.body == "x" then return http.text "y" end end)
+    ready()
+    for target, body in pairs { ["/text"] = "y", ["/made"] = "y", ["/none"] = "404 Not Found\n" } do
+      serve { target = target }
+      assert.equal(body, sent().body)
+      assert.matches("X%-Hook: 2\r\n", sent().headers)
+    end
+  end)
+
+  it("lets http.abort answer with a response, as it is", function()
+    app:get("/", function()
+      http.abort(http.redirect("/login", 303, { ["X-Why"] = "because" }):cookie("seen", "1"))
+    end)
+    app:exception(function() return "not asked" end)
+    app:on_response(function(_, response) response.headers["X-Hook"] = "yes" end)
+    ready()
+    serve {}
+    assert.equal(303, sent().status)
+    for _, line in ipairs { "Location: /login\r\n", "X-Why: because\r\n", "X-Hook: yes\r\n",
+      "Set-Cookie: seen=1;" } do
+      assert.truthy(sent().headers:find(line, 1, true), line)
+    end
+    assert.same({}, logged)
+    app = app_module.new "spec"
+    app:get("/", function() http.abort(http.text "x", "and more") end)
+    ready()
+    serve {}
+    assert.truthy(logged[1]:find("dispatch_spec.lua:%d+: http.abort: a response says it all"), logged[1])
+  end)
+
   it("asks the app's exception handlers", function()
     app:get("/", function() error("boom", 0) end)
     app:exception(404, function(req) return "nothing at " .. req.path end)
@@ -229,6 +263,37 @@ describe("a request's way", function()
     serve {}
     assert.equal("abort", sent().call)
     assert.truthy(logged[1]:find("torn", 1, true))
+  end)
+
+  it("cuts off what an exception handler streams and does not finish", function()
+    app:get("/", function() error("boom", 0) end)
+    app:exception(function() return http.stream(function(write) write("x") error("torn", 0) end) end)
+    ready()
+    serve {}
+    assert.equal("abort", sent().call)
+    assert.truthy(logged[2]:find("torn", 1, true))
+  end)
+
+  it("ends what keeps an event stream alive with its function, however that ends", function()
+    local ended, real = 0, scheduler.cancel
+    scheduler.cancel = function(task, reason)
+      if reason == "the stream is over" then ended = ended + 1 end
+      return real(task, reason)
+    end
+    finally(function() scheduler.cancel = real end)
+    app_module.set(app, "config", { sse_keep_alive = 1000 })
+    app:get("/returns", function() return http.sse(function() end) end)
+    app:get("/raises", function() return http.sse(function() error("torn", 0) end) end)
+    app:get("/waits", function() return http.sse(function() scheduler.park() end) end)
+    ready()
+    serve { target = "/returns" }
+    assert.equal(1, ended)
+    serve { target = "/raises" }
+    assert.equal(2, ended)
+    local number = tonumber(serve({ target = "/waits" }).serial)
+    dispatch.cancel(number, 2)
+    scheduler.ready()
+    assert.equal(3, ended)
   end)
 
   it("cancels the handler of a request that is over, quietly", function()

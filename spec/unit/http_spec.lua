@@ -15,6 +15,13 @@ describe("perigee.http", function()
     assert.equal("404 Not Found\n", http.plain_error(404).body)
   end)
 
+  it("redirects to what is a URL", function()
+    local function location(text) return http.redirect(text).headers.Location end
+    assert.equal("/a%20b/%C3%BC?q=%221%22&r=%5B#x", location '/a b/ü?q="1"&r=%5B#x')
+    assert.equal("https://[::1]:8/(a)~b;c,d=e+f!*'@$", location "https://[::1]:8/(a)~b;c,d=e+f!*'@$")
+    assert.is_nil((http.header_lines(http.redirect("/a\r\nX: y").headers, 0)))
+  end)
+
   it("aborts with an error that tells its status", function()
     local ok, problem = pcall(http.abort, 418, "short and stout")
     assert.is_false(ok)

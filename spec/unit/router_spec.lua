@@ -21,6 +21,37 @@ local function match(routes, method, path)
 end
 
 describe("a router", function()
+  it("gives a page and a WebSocket the same path", function()
+    local routes = router.new()
+    local function add(method, path, weak)
+      routes:add { methods = { method }, pattern = path, handler = print, weak = weak,
+        place = "app.lua:" .. #routes.routes + 1 }
+    end
+    add(router.WEBSOCKET, "/a")
+    add("GET", "/a")
+    add(router.WEBSOCKET, "/rooms/<id>")
+    add("GET", "/rooms/<name>")
+    add(router.WEBSOCKET, "/alone")
+    add("GET", "/", true)
+    add(router.WEBSOCKET, "/")
+    routes:compile()
+    for _, path in ipairs { "/a", "/a/", "/rooms/7", "/" } do
+      local page = routes:match("GET", path)
+      assert.equal("GET", page.methods[1])
+      assert.is_true(page.hooked)
+      assert.equal(router.WEBSOCKET, page.upgrade.methods[1])
+      assert.equal(page, (routes:match("HEAD", path)))
+    end
+    local alone = routes:match("GET", "/alone")
+    assert.equal(router.WEBSOCKET, alone.methods[1])
+    assert.is_nil(alone.upgrade)
+    assert.same({ nil, "GET, HEAD, OPTIONS" }, { routes:match("POST", "/a") })
+    assert.is_nil((routes:match(router.WEBSOCKET, "/a")))
+    local ok, text = pcall(add, router.WEBSOCKET, "/a")
+    assert.is_false(ok)
+    assert.matches("app.lua:8: route websocket /a is there already: websocket /a, made at app.lua:1", text)
+  end)
+
   it("finds paths without parameters, with or without a slash at the end", function()
     local routes = make { { "GET", "/" }, { "GET", "/a/b" } }
     assert.equal("/", match(routes, "GET", "/"))
