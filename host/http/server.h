@@ -87,6 +87,9 @@ struct http_handler {
 	void (*on_drained)(void *context);
 	/* While draining: the heir's end is closed, connections cannot be passed on. */
 	void (*on_heir_lost)(void *context);
+	/* NULL, or: whether it has more connections than its share, and those that wait in a queue
+	 * that is not its alone are for others, if they take them soon. */
+	bool (*has_its_share)(void *context);
 	/* Something an operator should read, once per cause: "accept: too many open files …". */
 	void (*on_warning)(void *context, const char *text);
 };
