@@ -54,7 +54,12 @@ return app
 
 --- What app.m.workers and the memory show, from whichever worker answers.
 local function figures(server)
-  return json.decode(server:get("/figures").body)
+  local response
+  wait.till(10, "the figures", function() -- who is asked may be killed, or have been
+    response = client.try(server.target, "GET", "/figures")
+    return response and response.status == 200
+  end)
+  return json.decode(response.body)
 end
 
 --- The processes that are there for good: ready, and where they belong.
