@@ -142,6 +142,15 @@ local behaviours = {
   { "users are checked, and changed to",
     { "user", "is named when there is none" }, { "user", "serves on through scaling, reloads and stops" } },
   { "the log can be redirected and opened anew", { "logs", "go to --log-file, which SIGUSR1 opens anew" } },
+  -- The inspector.
+  { "it tells of all processes, as a table and as JSON; who cannot reach it ends with 1",
+    { "inspector", "tells of every process" }, { "inspector", "shows tables, and JSON" },
+    { "inspector", "ends with 0 only when it has happened" } },
+  { "reload, shutdown and scale are done once, and answered",
+    { "inspector", "does what it is asked for, and says what became of it" } },
+  { "commands of the app's own, with arguments",
+    { "inspector", "runs the app's own commands in its process" } },
+  { "a key is asked for, and let in with", { "inspector", "wants a key for all but its page" } },
   { "an app refuses routes once it serves", { "app", "refuses routes once it is served", "unit" } },
 }
 
@@ -202,6 +211,11 @@ local faults = {
   { "a restart kills a managed process without a chance to clean up",
     { "manage", "is told to stop, by name, by a restart and when the host stops, and has time for it" } },
   { "commands are not answered", { "control", "says that a new worker cannot start, and goes on trying" } },
+  { "the inspector answers the app's requests", { "inspector", "is off unless it is asked for" },
+    { "inspector", "listens at a unix socket that only its owner opens, and takes it away at the end" } },
+  { "an unknown or a wrong action is answered 200 or 500",
+    { "inspector", "runs the app's own commands in its process" },
+    { "inspector", "ends with 0 only when it has happened" } },
   { "objects may be shared too late, and are then one per worker",
     { "app", "shares only shared objects, and only before the fork", "unit" } },
   { "rights are dropped before the sockets are bound",
@@ -218,9 +232,8 @@ local without = {
   { "a factory, a module's attribute, arguments for them", "an app is what its file returns" },
   { "signals that can be registered or left out", "the manager has them, and no user code" },
   { "named events inside a process", "hooks and exception handlers are functions of the app" },
-  { "a prompt beside the running server", "perigee run and the inspector are to have that" },
+  { "a prompt beside the running server", "the inspector runs commands that the app declares" },
   { "file watching: what is looked at, listeners around the reload", "the watcher is not there yet" },
-  { "the inspector: actions, custom commands, keys, its separate socket", "its own specs come with it" },
   { "several apps in one host", "they come with specs of their own" },
 }
 
