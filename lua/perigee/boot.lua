@@ -180,15 +180,6 @@ function boot.evaluate(given, path)
   return app
 end
 
---- What needs a manager is an error without one.
-local function check_managed(given)
-  local first = manage_terms.declared[1]
-  if given.values.single_process == "1" and first then
-    error(("%s: with single_process there is no manager to look after the process '%s'"):format(first.place,
-      first.name), 0)
-  end
-end
-
 --- The plan: everything the manager needs to know. Every setting is in it, "" when it has no value.
 local function make_plan(app, given, path)
   local pieces = {}
@@ -231,7 +222,6 @@ function boot.load(block)
   phase.current = "main_process_start"
   scope.gather_listeners(app)
   listeners.run(app.listeners, "main_process_start", app)
-  check_managed(given)
   persist.schedule(app)
   app.background:prepare()
   phase.current = "main"

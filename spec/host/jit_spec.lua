@@ -38,6 +38,7 @@ app:get("/dict", function()
   return dict:get("count") > 0 and dict:get("text")
 end)
 app:get("/header", function(req) return req.headers["x-word"] end)
+app:get("/query", function(req) return req.query.word end)
 app:post("/body", function(req) return req.body end)
 return app
 ]]
@@ -58,7 +59,8 @@ end
 describe("the hot path", function()
   after_each(host.finish)
 
-  for _, path in ipairs { "/", "/users/42", "/header", "/body", "/files/app.lua", "/cells", "/dict" } do
+  for _, path in ipairs { "/", "/users/42", "/header", "/query?word=moon&a=b", "/body", "/files/app.lua",
+      "/cells", "/dict" } do
     it("compiles for " .. path, function()
       local server = host.serve { app = app, flags = { "--workers", "1" }, binary = host.release_binary,
         env = { PERIGEE_JIT_LOG = "@DIR@/jit" } }
