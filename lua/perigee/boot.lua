@@ -8,10 +8,12 @@ local app_module = require "perigee.app"
 local bind = require "perigee.bind"
 local config = require "perigee.config"
 local files = require "perigee.files"
+local inspector = require "perigee.inspector.declare"
 local handles = require "perigee.handles"
 local listeners = require "perigee.listeners"
 local log = require "perigee.log"
 local manage_terms = require "perigee.manage_terms"
+local request_metrics = require "perigee.request_metrics"
 local persist = require "perigee.shared.persist"
 local phase = require "perigee.phase"
 local record = require "perigee.record"
@@ -146,13 +148,14 @@ end
 --- Raises when TLS is half configured: nobody is to find out that it was not on.
 local function check_tls(given)
   local values, origins = given.values, given.origins
-  if #given.secure == 0 then
+  local is_secure = #given.secure > 0 or (values.inspector or ""):find("^tls:")
+  if not is_secure then
     local name = values.tls_certificate and "tls_certificate" or values.tls_key and "tls_key"
     if name then
       error(("%s: %s is set, but no address in bind begins with 'tls:'"):format(origins[name] or name,
         name), 0)
     end
-  elseif not (values.tls_certificate and values.tls_key) then
+  elseif #given.secure > 0 and not (values.tls_certificate and values.tls_key) then
     error(("%s: an address with 'tls:' needs tls_certificate and tls_key"):format(origins.bind or "bind"), 0)
   end
 end
@@ -175,6 +178,7 @@ function boot.evaluate(given, path)
   if given.values.single_process == "1" then given.values.workers = "1" end
   given.values.bind, given.secure = bind.resolve_all(given.values.bind, given.origins.bind or "bind")
   check_tls(given)
+  inspector.resolve(given)
   app_module.set(app, "config", app_module.read_only(settings.config(given.values)))
   if given.values.mode == "development" then log.set_level("debug") end
   return app
@@ -222,6 +226,8 @@ function boot.load(block)
   phase.current = "main_process_start"
   scope.gather_listeners(app)
   listeners.run(app.listeners, "main_process_start", app)
+  inspector.process(given)
+  request_metrics.prepare(app)
   persist.schedule(app)
   app.background:prepare()
   phase.current = "main"

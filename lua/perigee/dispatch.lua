@@ -17,6 +17,7 @@ local json = require "perigee.json"
 local log = require "perigee.log"
 local proxy = require "perigee.proxy"
 local request = require "perigee.request"
+local request_metrics = require "perigee.request_metrics"
 local scheduler = require "perigee.scheduler"
 local sending = require "perigee.sending"
 local sse = require "perigee.sse"
@@ -43,11 +44,13 @@ local app            -- the app that is served; set by install
 local router
 local watched = false -- development: what a handler was doing when it raised is kept
 local logs_client = false -- the access log needs to be told who stands behind trusted proxies
+local measure        -- counts how long requests take, or nil; set by install
 local tasks = {}     -- slot → task of its coroutine
 
 --- Starts serving an app. Its routes must be compiled.
 ---@param served perigee.App
 function dispatch.install(served)
+  measure = request_metrics.counter(served)
   app = served
   router = served.router
   watched = served.config.mode == "development"
@@ -242,6 +245,7 @@ function dispatch.failed(slot, value, release)
     own.serial = req[SERIAL]
     own.request = req
     recover(own, req, fault, task.hooked)
+    if measure then measure(req[ROUTE], task.began) end
     if req[OPEN] then request.close_files(req) end
   end)
 end
@@ -339,7 +343,9 @@ function dispatch.body(slot, release)
   tasks[slot] = task
   function task.failed(value) dispatch.failed(slot, value, release) end
   while true do
+    if measure then task.began = C.script_now() end
     serve(task)
+    if measure then measure(task.request[ROUTE], task.began) end
     if task.request[OPEN] then request.close_files(task.request) end
     task.serial, task.request, task.cancelled, task.sleep = 0, nil, nil, nil
     scheduler.current = nil

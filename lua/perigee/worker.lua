@@ -6,12 +6,15 @@ local handles = require "perigee.handles"
 local health = require "perigee.health"
 local listeners = require "perigee.listeners"
 local log = require "perigee.log"
+local manage_terms = require "perigee.manage_terms"
 local member = require "perigee.member"
 local phase = require "perigee.phase"
 local record = require "perigee.record"
 local request = require "perigee.request"
 
 local worker = {}
+
+local hooked -- the app whose hooks run in this process
 
 --- Writes what the JIT compiler does to $PERIGEE_JIT_LOG.<pid>: -jv for a worker.
 local function log_jit(pid)
@@ -25,8 +28,18 @@ local function log_jit(pid)
   end
 end
 
+--- A managed process that serves clients: which app it serves, its function says. The hooks of the app
+--- that was loaded are for workers, and do not run in it.
+local function serve_managed(values)
+  local make = manage_terms.resolve(values["function"][1])
+  local own = make(boot.app, values)
+  app_module.freeze(own)
+  require("perigee.dispatch").install(own)
+  hooked = own
+end
+
 --- Becomes a worker and runs before_server_start. Yields when a hook does.
----@param block string record block: slot, generation, pid, role
+---@param block string record block: slot, generation, pid, role; of a managed process its terms too
 function worker.before_start(block)
   local values = record.parse(block)
   local function number(key) return tonumber(values[key] and values[key][1]) end
@@ -37,24 +50,27 @@ function worker.before_start(block)
   math.randomseed(pid * 65537 + os.time())
   request.id_prefix = ("%x%x"):format(os.time(), pid)
   abi.C.http_request_id_prefix(request.id_prefix)
+  local is_managed = values.role[1] == "managed"
   app_module.set(app, "m", member.new {
-    name = ("%s-%d"):format(values.role and values.role[1] or "worker", number("slot")),
-    role = "worker",
+    name = is_managed and values.process[1] or ("worker-%d"):format(number("slot")),
+    role = values.role[1],
     pid = pid,
-    slot = number("slot"),
+    slot = not is_managed and number("slot") or nil,
     generation = number("generation"),
   })
-  listeners.run(app.listeners, "before_server_start", app)
+  hooked = app
+  if is_managed then serve_managed(values) end
+  listeners.run(hooked.listeners, "before_server_start", hooked)
 end
 
 local function run(name)
-  listeners.run(boot.app.listeners, name, boot.app)
+  listeners.run(hooked.listeners, name, hooked)
 end
 
 --- Runs after_server_start, then starts what runs in the background, whether or not that raised.
 function worker.after_start()
   local ok, problem = pcall(run, "after_server_start")
-  boot.app.background:start(boot.app)
+  hooked.background:start(hooked)
   if not ok then error(problem, 0) end
 end
 
@@ -63,7 +79,7 @@ end
 function worker.before_stop(how)
   if how == "shutdown" then health.end_ready() end
   local ok, problem = pcall(run, "before_server_stop")
-  boot.app.background:stop()
+  hooked.background:stop()
   if not ok then error(problem, 0) end
 end
 
@@ -71,10 +87,10 @@ end
 function worker.after_stop()
   run("after_server_stop")
 end
+
 --- The drain begins, before_server_stop is done: ends what would not end by itself. Does not yield.
 function worker.drain()
   require("perigee.sse").drain()
 end
-
 
 return worker
