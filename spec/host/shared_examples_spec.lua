@@ -43,7 +43,7 @@ describe("the example", function()
     assert.equal("fine, 9 left\n", server:get("/", bob).body)
   end)
 
-  it("jobs does every job, also those of a worker that is killed", function()
+  it("jobs does every job, also those of a consumer that is killed", function()
     local server = host.serve { app = host.example "jobs", flags = { "--workers", "2" } }
     local connection = client.connect(server.port)
     local function post(body)
@@ -61,11 +61,11 @@ describe("the example", function()
     wait.till(5, "two jobs under way", function() return stat().taken == 2 end)
     local victim
     for _, process in ipairs(server:processes()) do
-      if process.command:find "worker %d" then victim = process.pid end
+      if process.command:find "consumer%-%d" then victim = process.pid end
     end
     connection:close()
     uv.kill(victim, "sigkill")
-    server:expect "was killed by SIGKILL"
+    server:expect "consumer%-%d .*was killed by SIGKILL"
     wait.till(15, "the end of all jobs", function() return stat().done == 6 end)
     local attempts = 0
     for i = 1, 6 do
