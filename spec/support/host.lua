@@ -65,6 +65,11 @@ function host.may_run_as(user)
     :format(user, user == "nobody" and "nogroup" or user, host.binary)) == 0
 end
 
+--- The source of an example app of scripts/apps.
+function host.example(name)
+  return assert(host.read_file("scripts/apps/" .. name .. ".lua"))
+end
+
 local reserved = {} -- UDP sockets: of all test runs on this machine, one can have a number
 local next_port = uv.os_getpid() * 37
 
