@@ -447,6 +447,7 @@ app.manager:manage("tree", { "sh", "-c",
   { stop_signal = "USR2", restart = "never" })
 ]]
     server:expect " tree | here"
+    wait_state(server, "tree", "ACKED")
     local count = #server:processes()
     is_true(server:get("/stop?name=tree").body)
     server:expect " tree | told"
