@@ -36,6 +36,7 @@ struct http_request {
 	uint8_t state;         /* enum http_request_state: what has been answered so far */
 	uint8_t body_state;    /* enum http_body_state */
 	uint8_t is_secure;     /* 1: it came over TLS */
+	uint8_t app;           /* whose address it came to, see http_server_listen */
 };
 
 enum http_request_state {

@@ -29,6 +29,7 @@ struct http_listener {
 	struct http_server *server;
 	struct tls_context *tls; /* or NULL */
 	int fd;
+	uint8_t app;
 };
 
 enum accepted { ACCEPTED_ONE, ACCEPTED_NONE, ACCEPTED_FAILED };
@@ -101,7 +102,7 @@ static enum accepted accept_one(const struct http_listener *listener)
 	}
 	fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0) {
-		if (http_connection_open(server, fd, listener->tls) == 0)
+		if (http_connection_open(server, fd, listener->tls, listener->app) == 0)
 			return ACCEPTED_ONE;
 		fail(server, ENOMEM);
 		return ACCEPTED_FAILED;
@@ -125,8 +126,8 @@ static void on_connectable(uv_poll_t *poll, int status, int events)
 			return;
 }
 
-int http_listener_open(
-	struct http_server *server, int fd, struct tls_context *tls, struct error *error)
+int http_listener_open(struct http_server *server, int fd, struct tls_context *tls, uint8_t app,
+	struct error *error)
 {
 	struct http_listener *listener = calloc(1, sizeof *listener);
 	int one = 1;
@@ -144,6 +145,7 @@ int http_listener_open(
 	listener->server = server;
 	listener->fd = fd;
 	listener->tls = tls;
+	listener->app = app;
 	list_append(&server->listeners.open, &listener->link);
 	http_server_handle_opened(server);
 	if (server->listeners.resume_at == HTTP_NEVER && !server->listeners.full)

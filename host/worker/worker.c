@@ -303,8 +303,8 @@ static void on_may_serve(void *context, bool ok, struct slice text)
 	for (size_t i = 0; i < worker->birth->listener_count; i++) {
 		struct tls_context *tls = worker->settings.is_secure[i] ? worker->birth->tls : NULL;
 
-		if (http_server_listen(worker->server, worker->birth->listeners[i], tls, &error) !=
-			0)
+		if (http_server_listen(worker->server, worker->birth->listeners[i], tls,
+			    worker->settings.app_of[i], &error) != 0)
 			fail_start_error(worker, &error);
 	}
 	shm_seat_beat(worker->birth->seat, clock_now());
