@@ -4,7 +4,6 @@ local app_module = require "perigee.app"
 local boot = require "perigee.boot"
 local handles = require "perigee.handles"
 local health = require "perigee.health"
-local listeners = require "perigee.listeners"
 local log = require "perigee.log"
 local member = require "perigee.member"
 local phase = require "perigee.phase"
@@ -30,31 +29,28 @@ end
 function worker.before_start(block)
   local values = record.parse(block)
   local function number(key) return tonumber(values[key] and values[key][1]) end
-  local app, pid = boot.app, number("pid")
+  local pid = number("pid")
   phase.current = "worker"
   handles.unwatch()
   log_jit(pid)
   math.randomseed(pid * 65537 + os.time())
   request.id_prefix = ("%x%x"):format(os.time(), pid)
   abi.C.http_request_id_prefix(request.id_prefix)
-  app_module.set(app, "m", member.new {
+  local own = member.new {
     name = ("%s-%d"):format(values.role and values.role[1] or "worker", number("slot")),
     role = "worker",
     pid = pid,
     slot = number("slot"),
     generation = number("generation"),
-  })
-  listeners.run(app.listeners, "before_server_start", app)
-end
-
-local function run(name)
-  listeners.run(boot.app.listeners, name, boot.app)
+  }
+  for _, app in ipairs(boot.apps) do app_module.set(app, "m", own) end
+  boot.run "before_server_start"
 end
 
 --- Runs after_server_start, then starts what runs in the background, whether or not that raised.
 function worker.after_start()
-  local ok, problem = pcall(run, "after_server_start")
-  boot.app.background:start(boot.app)
+  local ok, problem = pcall(boot.run, "after_server_start")
+  for _, app in ipairs(boot.apps) do app.background:start(app) end
   if not ok then error(problem, 0) end
 end
 
@@ -62,14 +58,14 @@ end
 ---@param how string "shutdown" when nobody takes over; else ""
 function worker.before_stop(how)
   if how == "shutdown" then health.end_ready() end
-  local ok, problem = pcall(run, "before_server_stop")
-  boot.app.background:stop()
+  local ok, problem = pcall(boot.run, "before_server_stop")
+  for i = #boot.apps, 1, -1 do boot.apps[i].background:stop() end
   if not ok then error(problem, 0) end
 end
 
 --- Runs after_server_stop.
 function worker.after_stop()
-  run("after_server_stop")
+  boot.run "after_server_stop"
 end
 --- The drain begins, before_server_stop is done: ends what would not end by itself. Does not yield.
 function worker.drain()

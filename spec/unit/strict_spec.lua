@@ -26,6 +26,17 @@ describe("strict globals", function()
     assert.truthy(text:find("lib/x.lua:1: write to the undeclared global 'helper'", 1, true), text)
   end)
 
+  it("are guarded from the code of every app", function()
+    local globals = {}
+    strict.install(globals, "/srv/shop/")
+    strict.install(globals, "/srv/admin/")
+    for path, expected in pairs { ["/srv/shop/a.lua"] = false, ["/srv/admin/b.lua"] = false,
+      ["/usr/lib/c.lua"] = true } do
+      local chunk = setfenv(assert(loadstring("leaked = 1", "@" .. path)), globals)
+      assert.equal(expected, (pcall(chunk)), path)
+    end
+  end)
+
   it("refuse to be read by app code when there is none", function()
     assert.equal("app.lua:1: no such variable: 'prnt'", error_of("@app.lua", "prnt(1)"))
   end)
