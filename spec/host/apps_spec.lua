@@ -244,8 +244,8 @@ describe("the settings of several apps", function()
       "b/app.lua: ok: app 'admin', 9 routes, bind tcp:127.0.0.1:7002, 2 workers" }, out.stdout)
     files["b/perigee.conf.lua"] = "\nworkers = 3\n"
     out = host.run({ "check", "a", "b" }, { files = files })
-    assert.equal("perigee: b/perigee.conf.lua:2: the setting 'workers' is not what a/perigee.conf.lua:1 says; "
-      .. "one process serves both apps, so they have to agree", out.stderr[1])
+    assert.equal("perigee: b/perigee.conf.lua:2: the setting 'workers' is not what a/perigee.conf.lua:1 "
+      .. "says; one process serves both apps, so they have to agree", out.stderr[1])
   end)
 
   it("must agree on what the process has once", function()
