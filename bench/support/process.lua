@@ -71,10 +71,10 @@ function process.stop(child)
   process.wait(5, function() return child.exited end)
 end
 
---- Runs `argv` to its end.
+--- Runs `argv` to its end, for `seconds` (300) at most.
 -- @return what it wrote on stdout and stderr; its status; the nanoseconds of CPU it had used when
 -- last seen, a moment before its end
-function process.output(argv, core)
+function process.output(argv, core, seconds)
   local pipe = uv.new_pipe(false)
   local command, chunks, ended, exited = pinned(argv, core, "2>&1"), {}, false, nil
   local handle, pid
@@ -85,7 +85,7 @@ function process.output(argv, core)
     if chunk then chunks[#chunks + 1] = chunk else ended = true end
   end)
   local began, cpu, family = process.now(), 0, { pid }
-  local over = process.wait(300, function()
+  local over = process.wait(seconds or 300, function()
     -- Once: a look at all of /proc is dear, and what is run here has its children by then.
     if #family == 1 and process.now() - began > 0.2 then family = process.tree(pid) end
     local used = 0

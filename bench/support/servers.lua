@@ -2,6 +2,8 @@
 -- into a directory and says how it is started there; all answer the same paths with the same bodies:
 --   /          "Hello, World!" as text
 --   /json      {"message":"Hello, World!"}, encoded for each request
+--   /counter   how often it was asked, as text, from a counter that workers share (not limit)
+--   /sleep     "slept" as text, after a millisecond (not limit)
 --   /users/ID  {"id":ID,"query":{…},"headers":{…}}: all that was sent (not limit)
 --   /echo      the JSON that was posted, decoded and encoded (not limit)
 --   /static/   4k.txt and 1m.bin, where the entry has `files`
@@ -37,12 +39,17 @@ local ffi = require "ffi"
 ffi.cdef "int getpid(void);"
 
 local app = perigee.app "bench"
+local counter
+app:main_process_start(function() counter = perigee.shared.value("counter", "int64") end)
 app:get("/", function() return "Hello, World!" end)
+app:get("/counter", function() return tostring(counter:add(1)) end)
+app:get("/sleep", function()
+  perigee.sleep(0.001)
+  return "slept"
+end)
 app:get("/json", function() return { message = "Hello, World!" } end)
 app:get("/users/<id:int>", function(req, id)
-  local headers = {}
-  for _, field in ipairs(req:all_headers()) do headers[field.name] = field.value end
-  return { id = id, query = req.query, headers = headers }
+  return { id = id, query = req.query, headers = req.headers }
 end)
 app:post("/echo", function(req) return req.json end)
 app:get("/version", function() return "@VERSION@ " .. ffi.C.getpid() end)
@@ -107,6 +114,7 @@ http {
   uwsgi_temp_path @DIR@/uwsgi;
   scgi_temp_path @DIR@/scgi;
   lua_package_cpath "@CPATH@;;";
+  lua_shared_dict counters 1m;
   init_by_lua_block { cjson = require "cjson" }
   server {
     listen 127.0.0.1:@PORT@ reuseport backlog=4096;
@@ -123,6 +131,22 @@ http {
         ngx.header.content_type = "application/json"
         ngx.header.content_length = #body
         ngx.print(body)
+      }
+    }
+    location = /counter {
+      content_by_lua_block {
+        local body = tostring(ngx.shared.counters:incr("counter", 1, 0))
+        ngx.header.content_type = "text/plain; charset=utf-8"
+        ngx.header.content_length = #body
+        ngx.print(body)
+      }
+    }
+    location = /sleep {
+      content_by_lua_block {
+        ngx.sleep(0.001)
+        ngx.header.content_type = "text/plain; charset=utf-8"
+        ngx.header.content_length = 5
+        ngx.print("slept")
       }
     }
     location ~ ^/users/(\d+)$ {
@@ -177,6 +201,9 @@ function answer(res, value) {
 const server = http.createServer((req, res) => {
   if (req.url === "/json") {
     answer(res, { message: "Hello, World!" });
+  } else if (req.url === "/sleep") {
+    setTimeout(() => { res.writeHead(200, { "Content-Type": text["Content-Type"], "Content-Length": 5 });
+      res.end("slept"); }, 1);
   } else if (req.url.startsWith("/users/")) {
     const url = new URL(req.url, "http://localhost");
     answer(res, { id: Number(url.pathname.slice(7)), query: Object.fromEntries(url.searchParams),

@@ -195,7 +195,7 @@ bool http_file_exists(struct http_file_root *root, const char *path)
 
 bool http_file_is_unchanged(const struct http_file *file)
 {
-	struct stat now = {0};
+	struct stat now;
 
 	return file->fd < 0 || (fstat(file->fd, &now) == 0 && same_content(&now, &file->stat));
 }

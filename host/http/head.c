@@ -11,7 +11,6 @@
 #include "http/head.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include "http/server_state.h"
 #include "http/target.h"
@@ -49,9 +48,18 @@ static struct slice value_of(const struct http_exchange *exchange, const struct 
 	return (struct slice){.data = exchange->base + field->value_at, .size = field->value_size};
 }
 
+/* Whether a text is a word, which is in lower case. Not by strncasecmp: most differ at once. */
 static bool same_word(struct slice text, const char *word, size_t size)
 {
-	return text.size == size && strncasecmp(text.data, word, size) == 0;
+	if (text.size != size)
+		return false;
+	for (size_t i = 0; i < size; i++) {
+		int other = text.data[i] ^ word[i]; /* 0x20 between a letter's cases */
+
+		if (other != 0 && (other != 0x20 || word[i] < 'a' || word[i] > 'z'))
+			return false;
+	}
+	return true;
 }
 
 /* What the fields of a head say together. */

@@ -152,6 +152,24 @@ void http_output_add(struct http_connection *connection, const struct slice *par
 		write_batch(connection, parts, count);
 }
 
+char *http_output_room(struct http_connection *connection, size_t size)
+{
+	const struct http_batch *batch = &connection->server->batch;
+
+	if (connection->broken || connection->output.size != 0 || batch->owner != connection ||
+		size > HTTP_BATCH_SIZE - batch->size)
+		return NULL;
+	return batch->data + batch->size;
+}
+
+void http_output_put(struct http_connection *connection, size_t size)
+{
+	struct http_batch *batch = &connection->server->batch;
+
+	CHECK(size <= HTTP_BATCH_SIZE - batch->size);
+	batch->size += size;
+}
+
 void http_output_send(struct http_connection *connection, struct slice records)
 {
 	struct iovec part = {.iov_base = (void *)(uintptr_t)records.data, .iov_len = records.size};

@@ -32,6 +32,13 @@ void http_output_finish(struct http_connection *connection);
 /* Adds bytes: batched, written, or kept. A failure leaves the connection marked broken. */
 void http_output_add(struct http_connection *connection, const struct slice *parts, size_t count);
 
+/*
+ * Room for `size` bytes in the batch, or NULL when they have to go another way (http_output_add).
+ * What is written there counts when http_output_put says how much it is, before anything is added.
+ */
+char *http_output_room(struct http_connection *connection, size_t size);
+void http_output_put(struct http_connection *connection, size_t size);
+
 /* Sends records of a connection under TLS, or keeps them behind others. */
 void http_output_send(struct http_connection *connection, struct slice records);
 

@@ -337,6 +337,7 @@ static void fill_view(struct http_exchange *exchange)
 
 	view->method = base + exchange->method.at;
 	view->method_size = exchange->method.size;
+	view->method_code = exchange->parser.method;
 	view->target = base + exchange->target.at;
 	view->target_size = exchange->target.size;
 	view->path = exchange->decoded != NULL ? exchange->decoded : base + exchange->path.at;

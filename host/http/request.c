@@ -31,6 +31,7 @@ static struct {
 	struct slab *slabs; /* all there are; none is ever freed */
 	struct list free;   /* by `ready`; those used last first, as they are in the cache */
 	uint32_t free_count;
+	int32_t count;   /* exchanges there are */
 	uint64_t serial; /* the last one given */
 } pool;
 
@@ -50,6 +51,7 @@ static int pool_grow(void)
 		exchange->fields = exchange->inline_fields;
 		exchange->field_capacity = HTTP_FIELDS_INLINE;
 		exchange->view.serial = ++pool.serial;
+		exchange->view.number = pool.count++;
 		list_append(&pool.free, &exchange->ready);
 	}
 	pool.free_count += SLAB_COUNT;
@@ -110,23 +112,34 @@ static void drop_compressor(struct http_exchange *exchange)
 	exchange->compressor = NULL;
 }
 
-void http_exchange_reset(struct http_exchange *exchange)
+/* Ends the request: what it holds goes, but for buffers of up to `keep` bytes. */
+static void end_request(struct http_exchange *exchange, size_t keep)
 {
-	if (exchange->connection->server->access != NULL)
+	/* A WebSocket has taken its connection away. */
+	if (exchange->connection != NULL && exchange->connection->server->access != NULL)
 		http_access_end(exchange);
 	exchange->view.serial = ++pool.serial;
 	exchange->view.state = 0;
 	http_file_body_drop(exchange);
-	trim(&exchange->head, KEPT_BUFFER);
-	trim(&exchange->body, KEPT_BUFFER);
+	trim(&exchange->head, keep);
+	trim(&exchange->body, keep);
 	if (exchange->trailers.size != 0)
 		buffer_free(&exchange->trailers);
 	drop_fields(exchange);
 	drop_compressor(exchange);
-	if (exchange->arena.blocks != NULL)
+	if (exchange->arena.blocks == NULL)
+		;
+	else if (keep != 0)
 		arena_reset(&exchange->arena);
+	else
+		arena_free(&exchange->arena);
 	list_remove(&exchange->ready);
 	exchange->begun = false;
+}
+
+void http_exchange_reset(struct http_exchange *exchange)
+{
+	end_request(exchange, KEPT_BUFFER);
 }
 
 void http_exchange_drop(struct http_exchange *exchange)
@@ -144,27 +157,12 @@ void http_exchange_free(struct http_exchange *exchange)
 {
 	bool keep = pool.free_count < KEPT_COUNT;
 
-	/* A WebSocket has taken its connection away. */
-	if (exchange->connection != NULL && exchange->connection->server->access != NULL)
-		http_access_end(exchange);
-	exchange->view.serial = ++pool.serial;
-	exchange->view.state = 0;
-	http_file_body_drop(exchange);
+	/* Most have been reset just now, and are done but for the rest. */
+	if (exchange->begun || !keep)
+		end_request(exchange, keep ? KEPT_BUFFER : 0);
 	exchange->connection = NULL;
 	exchange->rest_at = 0;
-	trim(&exchange->head, keep ? KEPT_BUFFER : 0);
-	trim(&exchange->body, keep ? KEPT_BUFFER : 0);
 	trim(&exchange->rest, keep ? KEPT_BUFFER : 0);
-	if (exchange->trailers.size != 0)
-		buffer_free(&exchange->trailers);
-	drop_fields(exchange);
-	drop_compressor(exchange);
-	if (exchange->arena.blocks == NULL)
-		;
-	else if (keep)
-		arena_reset(&exchange->arena);
-	else
-		arena_free(&exchange->arena);
 	list_remove(&exchange->ready);
 	list_append(pool.free.next, &exchange->ready);
 	pool.free_count++;

@@ -28,20 +28,50 @@ static void complete(struct http_exchange *exchange)
 	http_exchange_queue(exchange);
 }
 
-static void send_answer(struct http_exchange *exchange, const struct http_response_head *head,
+static inline char *add(char *at, struct slice part)
+{
+	if (part.size == 0)
+		return at; /* its data may be NULL then, which memcpy must not be given */
+	memcpy(at, part.data, part.size);
+	return at + part.size;
+}
+
+/* Sends an answer that does not go into the batch. */
+static void send_parts(struct http_exchange *exchange, const struct http_response_head *head,
 	struct slice headers, struct slice body)
 {
-	struct http_response_prefix prefix;
+	char prefix[HTTP_PREFIX_SIZE];
 	struct slice parts[HTTP_PARTS_MAX];
 
-	http_response_head_write(exchange, head, &prefix);
-	parts[0] = (struct slice){.data = prefix.data, .size = prefix.size};
+	parts[0].data = prefix;
+	parts[0].size = http_response_head_write(exchange, head, prefix);
 	parts[1] = head->own;
 	parts[2] = head->more;
 	parts[3] = headers;
 	parts[4] = SLICE("\r\n");
 	parts[5] = body;
 	http_output_add(exchange->connection, parts, 6);
+}
+
+static void send_answer(struct http_exchange *exchange, const struct http_response_head *head,
+	struct slice headers, struct slice body)
+{
+	size_t most =
+		HTTP_PREFIX_SIZE + head->own.size + head->more.size + headers.size + 2 + body.size;
+	char *start = http_output_room(exchange->connection, most);
+	char *at;
+
+	if (start == NULL) {
+		send_parts(exchange, head, headers, body);
+		return;
+	}
+	at = start + http_response_head_write(exchange, head, start);
+	at = add(at, head->own);
+	at = add(at, head->more);
+	at = add(at, headers);
+	at = add(at, SLICE("\r\n"));
+	at = add(at, body);
+	http_output_put(exchange->connection, (size_t)(at - start));
 }
 
 static int check_answer(struct http_exchange *exchange, const char *headers, size_t size,

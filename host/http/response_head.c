@@ -107,63 +107,83 @@ int http_response_head_check(const char *headers, size_t size, struct http_respo
 
 /* ---- The head ------------------------------------------------------------------------------ */
 
-static void put(struct http_response_prefix *prefix, const char *data, size_t size)
+static inline char *put(char *at, const char *data, size_t size)
 {
-	CHECK(size <= sizeof prefix->data - prefix->size);
-	if (size == 0)
-		return; /* `data` may be NULL then, which memcpy must not be given */
-	memcpy(prefix->data + prefix->size, data, size);
-	prefix->size += size;
+	memcpy(at, data, size);
+	return at + size;
 }
 
-#define PUT(prefix, literal) put(prefix, literal, sizeof(literal) - 1)
+#define PUT(at, literal) put(at, literal, sizeof(literal) - 1)
 
-static void put_number(struct http_response_prefix *prefix, uint64_t number)
+#define NUMBER_SIZE_MAX 20 /* 2^64 - 1 */
+
+static char *put_number(char *at, uint64_t number)
 {
-	char digits[20];
-	size_t at = sizeof digits;
+	char *end = at + 1;
 
+	for (uint64_t limit = 10; number >= limit && end - at < NUMBER_SIZE_MAX; limit *= 10)
+		end++;
+	at = end;
 	do {
-		digits[--at] = (char)('0' + number % 10);
+		*--at = (char)('0' + number % 10);
 		number /= 10;
 	} while (number != 0);
-	put(prefix, digits + at, sizeof digits - at);
+	return end;
 }
 
-static void put_status(struct http_response_prefix *prefix, int status)
+static char *put_status(char *at, int status)
 {
 	struct slice line = http_status_line(status);
 
-	if (line.size != 0) {
-		put(prefix, line.data, line.size);
-		return;
-	}
-	PUT(prefix, "HTTP/1.1 ");
-	put_number(prefix, (uint64_t)status);
-	PUT(prefix, " \r\n");
+	if (line.size != 0)
+		return put(at, line.data, line.size);
+	at = PUT(at, "HTTP/1.1 ");
+	at = put_number(at, (uint64_t)status);
+	return PUT(at, " \r\n");
 }
 
-void http_response_head_write(struct http_exchange *exchange, const struct http_response_head *head,
-	struct http_response_prefix *prefix)
+/* Status line, Date and Content-Type: the same for most answers of a second. */
+__attribute__((noinline)) static void write_start(
+	struct http_server *server, const struct http_response_head *head)
+{
+	struct http_response_start *start = &server->start;
+	struct slice type = http_type_line(head->type);
+	char *at = put_status(start->data, head->status);
+
+	at = put(at, server->date.line, HTTP_DATE_LINE_SIZE);
+	if (type.size != 0)
+		at = put(at, type.data, type.size);
+	start->status = head->status;
+	start->type = head->type;
+	start->second = server->date.second;
+	start->size = (size_t)(at - start->data);
+}
+
+size_t http_response_head_write(
+	struct http_exchange *exchange, const struct http_response_head *head, char *to)
 {
 	struct http_server *server = exchange->connection->server;
-	struct slice type = http_type_line(head->type);
+	const struct http_response_start *start = &server->start;
+	char *at;
 
-	prefix->size = 0;
-	put_status(prefix, head->status);
-	put(prefix, http_date_line(&server->date, uv_now(server->loop)), HTTP_DATE_LINE_SIZE);
-	put(prefix, type.data, type.size);
+	(void)http_date_line(&server->date, uv_now(server->loop));
+	if (start->status != head->status || start->type != head->type ||
+		start->second != server->date.second)
+		write_start(server, head);
+	at = put(to, start->data, start->size);
 	if (head->has_length) {
-		PUT(prefix, "Content-Length: ");
-		put_number(prefix, head->length);
-		PUT(prefix, "\r\n");
+		at = PUT(at, "Content-Length: ");
+		at = put_number(at, head->length);
+		at = PUT(at, "\r\n");
 	} else if (head->framing == HTTP_FRAMING_CHUNKED) {
-		PUT(prefix, "Transfer-Encoding: chunked\r\n");
+		at = PUT(at, "Transfer-Encoding: chunked\r\n");
 	}
 	if (head->closes && !head->says_close)
-		PUT(prefix, "Connection: close\r\n");
+		at = PUT(at, "Connection: close\r\n");
 	else if (!head->closes && exchange->view.version_minor == 0)
-		PUT(prefix, "Connection: keep-alive\r\n");
+		at = PUT(at, "Connection: keep-alive\r\n");
+	CHECK((size_t)(at - to) <= HTTP_PREFIX_SIZE);
+	return (size_t)(at - to);
 }
 
 static bool has_no_body(const struct http_exchange *exchange, int status)

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "base/slice.h"
 #include "http/request.h"
@@ -28,10 +29,13 @@ struct http_response_head {
 	struct slice more;
 };
 
-/* The first bytes of a head, being written. */
-struct http_response_prefix {
-	char data[HTTP_PREFIX_SIZE];
+/* The lines that answers of one status and type begin with, until the second is over. */
+struct http_response_start {
+	int status;
+	int type;
+	time_t second; /* 0: there is nothing yet */
 	size_t size;
+	char data[HTTP_PREFIX_SIZE];
 };
 
 /* Checks the handler's lines, "Name: value\r\n" each. Returns HTTP_OK or HTTP_BAD_HEADER. */
@@ -41,8 +45,9 @@ int http_response_head_check(const char *headers, size_t size, struct http_respo
 void http_response_head_plan(
 	struct http_exchange *exchange, int64_t length, struct http_response_head *head);
 
-/* Writes everything in front of the handler's own lines. */
-void http_response_head_write(struct http_exchange *exchange, const struct http_response_head *head,
-	struct http_response_prefix *prefix);
+/* Writes everything in front of the handler's own lines, at most HTTP_PREFIX_SIZE bytes. Returns
+ * how many. */
+size_t http_response_head_write(
+	struct http_exchange *exchange, const struct http_response_head *head, char *to);
 
 #endif

@@ -16,6 +16,7 @@
 #include "http/listener.h"
 #include "http/output.h"
 #include "http/request.h"
+#include "http/response_head.h"
 #include "http/server.h"
 #include "http/websocket_topic.h"
 
@@ -43,7 +44,8 @@ struct http_server {
 	char *records;           /* what was read last under TLS, see secure.c; NULL before that */
 	struct http_batch batch; /* answers of the read event in progress */
 	struct http_date date;
-	struct buffer coded_lines; /* of an answer being sent, see compression.c */
+	struct http_response_start start; /* of the answer sent last */
+	struct buffer coded_lines;        /* of an answer being sent, see compression.c */
 	struct buffer coded_body;
 	struct http_access *access; /* NULL: requests are not logged */
 

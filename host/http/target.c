@@ -43,10 +43,12 @@ static int hex_digit(char c)
 
 bool http_host_valid(struct slice host)
 {
-	for (size_t i = 0; i < host.size; i++)
-		if (!host_character[(unsigned char)host.data[i]])
-			return false;
-	return true;
+	const char *at = host.data;
+	const char *end = at + host.size;
+
+	while (at < end && host_character[(unsigned char)*at])
+		at++;
+	return at == end;
 }
 
 /* Takes "http://host" off the front. Returns 0, or -1 when it is not there. */
@@ -74,30 +76,50 @@ static int strip_authority(struct slice *target, struct slice *ret_host)
 	return 0;
 }
 
+/* Finds path and query, in one walk as most targets are short. Returns 0, or -1 when there is a
+ * "#", which no target has. */
+static int divide(struct slice target, struct http_target *parts)
+{
+	static const bool special[256] = {['#'] = true, ['?'] = true, ['%'] = true};
+	const char *end = target.data + target.size;
+	const char *mark = NULL;
+
+	for (const char *at = target.data; at < end; at++) {
+		if (!special[(unsigned char)*at])
+			continue;
+		if (*at == '#')
+			return -1;
+		if (*at == '?' && mark == NULL)
+			mark = at;
+		else if (*at == '%' && mark == NULL)
+			parts->escaped = true;
+	}
+	parts->path = target;
+	if (mark == NULL)
+		return 0;
+	parts->path.size = (size_t)(mark - target.data);
+	parts->query.data = mark + 1;
+	parts->query.size = (size_t)(end - mark - 1);
+	return 0;
+}
+
 int http_target_split(struct slice target, bool is_options, struct http_target *ret_parts)
 {
 	struct http_target parts = {0};
-	const char *mark;
 
 	if (target.size == 1 && target.data[0] == '*' && is_options) {
 		parts.path = target;
 		*ret_parts = parts;
 		return 0;
 	}
-	if (target.size == 0 || memchr(target.data, '#', target.size) != NULL)
+	if (target.size == 0)
 		return -1;
 	if (target.data[0] != '/' && strip_authority(&target, &parts.authority) != 0)
 		return -1;
-	parts.path = target;
-	mark = target.size == 0 ? NULL : memchr(target.data, '?', target.size);
-	if (mark != NULL) {
-		parts.path.size = (size_t)(mark - target.data);
-		parts.query.data = mark + 1;
-		parts.query.size = target.size - parts.path.size - 1;
-	}
+	if (divide(target, &parts) != 0)
+		return -1;
 	if (parts.path.size == 0)
 		parts.path = SLICE("/");
-	parts.escaped = memchr(parts.path.data, '%', parts.path.size) != NULL;
 	*ret_parts = parts;
 	return 0;
 }

@@ -3,6 +3,9 @@
 
 #include <endian.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #define BYTES(byte) (0x0101010101010101u * (byte))
 
@@ -25,16 +28,54 @@ static inline int is_special(unsigned char byte)
 	return byte < 0x20 || byte > 0x7f || byte == '"' || byte == '\\';
 }
 
-const char *json_text_plain(const char *at, const char *end)
+#define WORD  ((ptrdiff_t)sizeof(uint64_t))
+#define BLOCK 16
+
+/* Where the first special byte of a word is, or WORD when there is none. */
+static inline ptrdiff_t special_in_word(const char *at)
 {
 	uint64_t word;
 
-	while ((size_t)(end - at) >= sizeof word) {
-		memcpy(&word, at, sizeof word);
-		word = special_bytes(le64toh(word));
-		if (word != 0)
-			return at + __builtin_ctzll(word) / 8;
-		at += sizeof word;
+	memcpy(&word, at, sizeof word);
+	word = special_bytes(le64toh(word));
+	return word == 0 ? WORD : __builtin_ctzll(word) / 8;
+}
+
+/* The same of a block. */
+static inline ptrdiff_t special_in_block(const char *at)
+{
+#ifdef __SSE2__
+	__m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)at);
+	/* As signed bytes those above 0x7f are below 0x20 too. */
+	__m128i special = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
+
+	special = _mm_or_si128(special, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')));
+	special = _mm_or_si128(special, _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
+	return __builtin_ctz((unsigned)_mm_movemask_epi8(special) | 1u << BLOCK);
+#else
+	ptrdiff_t plain = special_in_word(at);
+
+	return plain == WORD ? WORD + special_in_word(at + WORD) : plain;
+#endif
+}
+
+/* What is left of a text behind its words or blocks is looked at together with plain bytes before
+ * it, so that there is no loop over single bytes but in texts shorter than a word. */
+const char *json_text_plain(const char *at, const char *end)
+{
+	if (end - at >= BLOCK) {
+		for (; end - at >= BLOCK; at += BLOCK) {
+			ptrdiff_t plain = special_in_block(at);
+
+			if (plain != BLOCK)
+				return at + plain;
+		}
+		return end - BLOCK + special_in_block(end - BLOCK);
+	}
+	if (end - at >= WORD) {
+		ptrdiff_t plain = special_in_word(at);
+
+		return plain != WORD ? at + plain : end - WORD + special_in_word(end - WORD);
 	}
 	while (at < end && !is_special((unsigned char)*at))
 		at++;

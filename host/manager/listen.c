@@ -114,26 +114,34 @@ static int tcp_failed(const struct listen_address *address, struct error *error)
 }
 
 /*
- * With SO_REUSEPORT a second Perigee of the same user would share the port in silence, so a
- * socket without it must be able to bind and listen first. It also has the kernel choose a port.
+ * The first socket of an address. With SO_REUSEPORT a second Perigee of the same user would share
+ * the port in silence, so it is bound without, which nobody else can do meanwhile, and lets the
+ * other slots' in afterwards. It also has the kernel choose a port. Returns -1 with *error.
  */
-static int tcp_probe(struct listen_address *address, struct error *error)
+static int tcp_claim(
+	const struct listen_set *set, struct listen_address *address, struct error *error)
 {
+	const int on = 1;
 	int fd = tcp_socket(address, false);
-	int result = 0;
 
-	if (fd < 0 || listen(fd, 1) != 0 ||
-		getsockname(fd, (struct sockaddr *)&address->address, &address->address_size) != 0)
-		result = tcp_failed(address, error);
-	fd_close(&fd);
+	if (fd < 0 ||
+		(address->per_slot &&
+			setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) ||
+		listen(fd, (int)set->backlog) != 0 ||
+		getsockname(fd, (struct sockaddr *)&address->address, &address->address_size) !=
+			0) {
+		(void)tcp_failed(address, error);
+		fd_close(&fd);
+	}
 	write_url(address);
-	return result;
+	return fd;
 }
 
+/* The same address's socket for another slot. */
 static int tcp_open(
 	const struct listen_set *set, const struct listen_address *address, struct error *error)
 {
-	int fd = tcp_socket(address, address->per_slot);
+	int fd = tcp_socket(address, true);
 
 	if (fd < 0 || listen(fd, (int)set->backlog) != 0) {
 		(void)tcp_failed(address, error);
@@ -290,11 +298,7 @@ static int address_open(
 			return error_set(error, EINVAL, "cannot listen at \"%s\"", text);
 		write_url(address);
 		address->per_slot = set->reuse_port;
-		if (tcp_probe(address, error) != 0)
-			return -1;
-		if (address->per_slot)
-			return 0; /* listen_grow makes them */
-		address->sockets[0] = tcp_open(set, address, error);
+		address->sockets[0] = tcp_claim(set, address, error);
 	} else if (strncmp(text, "unix:", 5) == 0) {
 		address->sockets[0] = unix_open(set, address, text + 5, error);
 	} else if (strncmp(text, "fd:", 3) == 0) {
@@ -335,7 +339,7 @@ int listen_grow(struct listen_set *set, uint32_t slots, struct error *error)
 		for (size_t i = 0; i < set->count; i++) {
 			struct listen_address *address = &set->addresses[i];
 
-			if (!address->per_slot)
+			if (!address->per_slot || address->sockets[set->open] >= 0)
 				continue;
 			address->sockets[set->open] = tcp_open(set, address, error);
 			if (address->sockets[set->open] < 0) {

@@ -173,7 +173,8 @@ static bool can_start(const struct managed_instance *instance)
 		       (current->zygote != NULL && current->zygote->state == CHILD_READY));
 }
 
-/* Whether no other instance of the name is between two processes, or in its backoff. */
+/* Whether no other instance of the name is between two processes; one in its backoff does not
+ * count. */
 static bool has_turn(const struct managed_instance *instance)
 {
 	const struct managed *managed = instance->managed;

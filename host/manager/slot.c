@@ -242,6 +242,8 @@ void slot_on_ready(struct slot *slot, struct child *child)
 	}
 	slot->next = NULL;
 	slot->serving = child;
+	if (child_send(child, WIRE_SERVE, 0, NULL, 0) != 0)
+		child_kill(child, CHILD_FATE_KILLED);
 	slot->replace = slot->restart_wanted = slot->leaver_first = slot->used_up = false;
 	slot->failed = false;
 	control_on_slot_turned(slot);

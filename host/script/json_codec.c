@@ -1,9 +1,10 @@
 /*
  * The module perigee.json_codec: JSON for Lua. lua/perigee/json.lua is its face.
  *
- *   open(array_mt, object_mt, int64_of, text_of) → decode, encode
- *     The first two mark tables; int64_of(high, low) makes an int64_t of two 32-bit halves,
- *     text_of(cdata) gives the digits of a 64-bit integer, or nil.
+ *   open(array_mt, object_mt, int64_of, text_of, own_mt) → decode, encode
+ *     The first two mark tables; int64_of(high, low) makes an int64_t of two 32-bit halves;
+ *     text_of(value) gives the digits of a 64-bit integer and the JSON of a table with own_mt, or
+ *     nil and the problem.
  *   decode(text, depth, integers) → value; or nil, problem, line, column
  *     integers is enum json_integers.
  *   encode(value, depth) → text; or nil, problem
@@ -44,7 +45,12 @@ struct json_codec *json_codec_take(lua_State *lua)
 	struct json_codec *codec = lua_touserdata(lua, lua_upvalueindex(JSON_UPVALUE_CODEC));
 
 	if (codec->busy) {
+		const struct json_codec *other = codec;
+
 		codec = codec_push(lua);
+		codec->array = other->array;
+		codec->object = other->object;
+		codec->own = other->own;
 	}
 	codec->busy = true;
 	return codec;
@@ -61,7 +67,11 @@ void json_codec_give(struct json_codec *codec)
 
 void json_codec_closure(lua_State *lua, lua_CFunction function, int first)
 {
-	(void)codec_push(lua);
+	struct json_codec *codec = codec_push(lua);
+
+	codec->array = lua_topointer(lua, first + JSON_UPVALUE_ARRAY - 2);
+	codec->object = lua_topointer(lua, first + JSON_UPVALUE_OBJECT - 2);
+	codec->own = lua_topointer(lua, first + JSON_UPVALUE_OWN - 2);
 	for (int i = 0; i < JSON_UPVALUES - 1; i++)
 		lua_pushvalue(lua, first + i);
 	lua_pushcclosure(lua, function, JSON_UPVALUES);

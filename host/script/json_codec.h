@@ -17,7 +17,10 @@
 struct json_codec {
 	struct json_reader reader;
 	struct buffer text; /* what was encoded last */
-	bool busy;          /* a call is using it; a finalizer may make another meanwhile */
+	const void *array;  /* addresses of the metatables, which the upvalues keep */
+	const void *object;
+	const void *own;
+	bool busy; /* a call is using it; a finalizer may make another meanwhile */
 };
 
 /* Upvalues of decode, encode and of what else uses a codec. */
@@ -26,8 +29,10 @@ enum json_upvalue {
 	JSON_UPVALUE_ARRAY,     /* the metatable of arrays */
 	JSON_UPVALUE_OBJECT,    /* the metatable of objects that may have numbers for names */
 	JSON_UPVALUE_INT64_OF,  /* (high, low) → int64_t */
-	JSON_UPVALUE_TEXT_OF,   /* (cdata) → its digits, or nil */
-	JSON_UPVALUES = JSON_UPVALUE_TEXT_OF
+	JSON_UPVALUE_TEXT_OF, /* (cdata, or a table that says its own JSON) → text; or nil, problem
+			       */
+	JSON_UPVALUE_OWN,     /* the metatable of tables that say their own JSON */
+	JSON_UPVALUES = JSON_UPVALUE_OWN
 };
 
 /* What decode does with integers beyond 2^53. */

@@ -21,8 +21,7 @@ struct encoding {
 	lua_State *lua;
 	struct buffer *text;
 	struct step *step;
-	const void *array; /* addresses of the metatables */
-	const void *object;
+	const struct json_codec *codec;
 	uint32_t depth; /* containers that may still be opened */
 };
 
@@ -136,28 +135,29 @@ static int put_string(struct encoding *encoding, int index)
 	return check(encoding, json_write_string(encoding->text, text));
 }
 
-/* A 64-bit integer of LuaJIT's FFI; Lua knows its type, the C API does not. */
-static int put_cdata(struct encoding *encoding)
+/* A value that Lua has the text of: a 64-bit integer of LuaJIT's FFI, whose type the C API does not
+ * know, or a table that says its own JSON. */
+static int put_told(struct encoding *encoding)
 {
 	lua_State *lua = encoding->lua;
-	const char *digits;
+	const char *text;
 	size_t size;
 	int result;
 
 	lua_pushvalue(lua, lua_upvalueindex(JSON_UPVALUE_TEXT_OF));
 	lua_pushvalue(lua, -2);
-	lua_call(lua, 1, 1);
-	digits = lua_tolstring(lua, -1, &size);
-	if (digits == NULL)
-		return fail(encoding, "is cdata, but no 64-bit integer");
-	result = put_bytes(encoding, digits, size);
-	lua_pop(lua, 1);
+	lua_call(lua, 1, 2);
+	text = lua_tolstring(lua, -2, &size);
+	if (text == NULL)
+		return fail(encoding, lua_tostring(lua, -1));
+	result = put_bytes(encoding, text, size);
+	lua_pop(lua, 2);
 	return result;
 }
 
 /* ---- Containers ---------------------------------------------------------------------------- */
 
-enum shape { SHAPE_UNKNOWN, SHAPE_ARRAY, SHAPE_OBJECT };
+enum shape { SHAPE_UNKNOWN, SHAPE_ARRAY, SHAPE_OBJECT, SHAPE_OWN };
 
 static enum shape shape_marked(struct encoding *encoding)
 {
@@ -167,9 +167,11 @@ static enum shape shape_marked(struct encoding *encoding)
 		return SHAPE_UNKNOWN;
 	metatable = lua_topointer(encoding->lua, -1);
 	lua_pop(encoding->lua, 1);
-	if (metatable == encoding->array)
+	if (metatable == encoding->codec->array)
 		return SHAPE_ARRAY;
-	return metatable == encoding->object ? SHAPE_OBJECT : SHAPE_UNKNOWN;
+	if (metatable == encoding->codec->own)
+		return SHAPE_OWN;
+	return metatable == encoding->codec->object ? SHAPE_OBJECT : SHAPE_UNKNOWN;
 }
 
 /*
@@ -283,6 +285,8 @@ static int put_table(struct encoding *encoding)
 	size_t count = shape == SHAPE_OBJECT ? 0 : lua_objlen(lua, -1);
 	int result;
 
+	if (shape == SHAPE_OWN)
+		return put_told(encoding);
 	if (encoding->depth == 0)
 		return fail(encoding, "is nested too deeply");
 	luaL_checkstack(lua, STACK_PER_LEVEL, "a table is nested too deeply");
@@ -317,7 +321,7 @@ static int put_value(struct encoding *encoding)
 			return PUT(encoding, "null");
 		return fail(encoding, "is userdata");
 	case TYPE_CDATA:
-		return put_cdata(encoding);
+		return put_told(encoding);
 	default:
 		lua_pushfstring(lua, "is a %s", luaL_typename(lua, -1));
 		return fail(encoding, lua_tostring(lua, -1));
@@ -329,8 +333,7 @@ int json_encode_value(lua_State *lua, struct json_codec *codec, int index, uint3
 	struct encoding encoding = {
 		.lua = lua,
 		.text = &codec->text,
-		.array = lua_topointer(lua, lua_upvalueindex(JSON_UPVALUE_ARRAY)),
-		.object = lua_topointer(lua, lua_upvalueindex(JSON_UPVALUE_OBJECT)),
+		.codec = codec,
 		.depth = depth_most,
 	};
 

@@ -1,8 +1,8 @@
 /*
  * The module perigee.json_send: a table as an answer, without a Lua string in between.
  *
- *   open(array_mt, object_mt, int64_of, text_of) → send; the arguments as perigee.json_codec's
- *   send(value, pointer, serial, depth) → enum http_result; or nil, problem
+ *   open(array_mt, object_mt, int64_of, text_of, own_mt) → send; the arguments as
+ * perigee.json_codec's send(value, pointer, serial, depth) → enum http_result; or nil, problem
  *     pointer is cdata, struct http_request *; the status is 200.
  *
  * Neither yields, and neither raises but for want of memory. Runs in workers.

@@ -18,6 +18,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "script/json_codec.h"
+#include "script/urlencoded.h"
 #include "wire/role.h"
 
 #define IDLE_COROUTINES_LIMIT 256     /* kept for the next requests; each is about 1.5 KiB */
@@ -413,6 +414,7 @@ static int open_protected(lua_State *lua)
 	preload(lua, "perigee.abi_source", abi_source);
 	preload(lua, "perigee.json_codec", luaopen_perigee_json_codec);
 	preload(lua, "perigee.json_send", script_json_send_open);
+	preload(lua, "perigee.urlencoded_codec", luaopen_perigee_urlencoded_codec);
 	preload(lua, "perigee.version", version);
 	open_luv(lua, script);
 	open_modules(lua);
@@ -435,6 +437,7 @@ int script_open(struct script **ret_script, uv_loop_t *loop, struct error *error
 		free(script);
 		return error_set(error, ENOMEM, "out of memory for a Lua state");
 	}
+	allocator_open(&script->allocator, script->lua);
 	if (lua_cpcall(script->lua, open_protected, script) != 0) {
 		const char *text = lua_tostring(script->lua, -1);
 
@@ -450,6 +453,7 @@ int script_open(struct script **ret_script, uv_loop_t *loop, struct error *error
 
 void script_close(struct script *script)
 {
+	allocator_close(&script->allocator, script->lua);
 	lua_close(script->lua);
 	timer_close(script);
 	LIST_EACH(node, &script->calls)

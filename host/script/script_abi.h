@@ -33,6 +33,14 @@ enum { SCRIPT_NOT_HERE = -100 }; /* this process cannot do that */
 int script_publish(struct script_state *state, const char *topic, size_t topic_size, int kind,
 	const char *message, size_t message_size);
 
+/*
+ * The header fields of a request as the text of a JSON object: names in lower case, each once, with
+ * its values joined as req.headers does. *text is good until the next call. Returns HTTP_OK,
+ * HTTP_OVER, HTTP_BAD_TEXT when a value is no UTF-8, or HTTP_NO_MEMORY.
+ */
+int script_headers_json(
+	const struct http_request *request, uint64_t serial, const char **text, size_t *size);
+
 /* A trace was compiled whose code begins at `place`, "app.lua:10"; copied. See perigee.traces. */
 void script_trace_note(uint32_t number, const char *place);
 

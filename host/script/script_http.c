@@ -75,6 +75,7 @@ const void *const script_ffi_functions[] = {
 	(const void *)script_now,
 	(const void *)script_trace_note,
 	(const void *)script_publish,
+	(const void *)script_headers_json,
 	(const void *)script_request,
 };
 

@@ -14,6 +14,7 @@
 #include <lualib.h>
 
 #include "base/list.h"
+#include "script/allocator.h"
 #include "script/script.h"
 
 /* Lua finds these functions in the program by name. */
@@ -67,8 +68,9 @@ struct script_thread {
 enum script_timer { SCRIPT_TIMER_NONE = 0, SCRIPT_TIMER_OPEN, SCRIPT_TIMER_CLOSING };
 
 struct script {
-	struct script_state state; /* first, so that the FFI's pointer is ours too */
-	lua_State *lua;            /* main state */
+	struct script_state state;  /* first, so that the FFI's pointer is ours too */
+	lua_State *lua;             /* main state */
+	struct allocator allocator; /* its memory */
 	uv_loop_t *loop;
 	uv_timer_t timer; /* the scheduler's one timer; on `loop` */
 	enum script_timer timer_state;

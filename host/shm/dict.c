@@ -6,8 +6,9 @@
  */
 #include "shm/dict_found.h"
 
-#define READ_TRIES 100    /* looks at a shard in motion before its guard is waited for */
-#define TORN       (-100) /* not a state that there was: read again */
+#define STEPS_UNGUARDED 4096   /* entries of a bucket that a reader without the guard looks at */
+#define READ_TRIES      100    /* looks at a shard in motion before its guard is waited for */
+#define TORN            (-100) /* not a state that there was: read again */
 
 /* ---- Reading ------------------------------------------------------------------------------- */
 
@@ -37,6 +38,32 @@ static int read_entry(struct dict_use *use, struct dict_cell *cell, struct shm_d
 		       dict_size(state), found)
 		       ? type
 		       : TORN;
+}
+
+enum dict_outcome { DICT_ABSENT, DICT_PRESENT, DICT_TORN };
+
+/* Finds the key's entry. Without the guard the answer holds if shm_guard_seen says so. */
+static inline enum dict_outcome dict_find(
+	const struct dict_use *use, struct dict_spot *spot, bool guarded)
+{
+	unsigned steps = 0;
+
+	spot->from = use->bucket;
+	for (;;) {
+		uint64_t chain;
+
+		spot->index = dict_low(dict_load(spot->from));
+		if (spot->index == 0)
+			return DICT_ABSENT;
+		if (!guarded && (spot->index > use->dict->cells || ++steps > STEPS_UNGUARDED))
+			return DICT_TORN;
+		spot->cell = dict_cell(use->dict, spot->index);
+		dict_prefetch(spot->cell);
+		chain = dict_load(&spot->cell->as.entry.chain);
+		if (dict_is_key(use, spot->cell, chain))
+			return DICT_PRESENT;
+		spot->from = &spot->cell->as.entry.chain;
+	}
 }
 
 static int find_and_read(

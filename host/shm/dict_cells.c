@@ -10,20 +10,20 @@ static size_t part_of(const struct dict_place *place, size_t size)
 	return size < room ? size : room;
 }
 
+/* Copies whole cells' ends, which costs less than as much as is wanted: `to` has room for that, and
+ * behind the last cell there is one more. */
 bool dict_bytes_read(struct shm_dict *dict, struct dict_place *place, char *to, size_t size)
 {
-	while (size != 0) {
-		size_t part = part_of(place, size);
+	size_t part = part_of(place, size);
 
-		if (part == 0) {
-			if (!dict_place_next(dict, place))
-				return false;
-			continue;
-		}
-		memcpy(to, (const char *)place->cell + place->offset, part);
+	memcpy(to, (const char *)place->cell + place->offset, DICT_CELL);
+	place->offset += (uint32_t)part;
+	for (to += part, size -= part; size != 0; to += part, size -= part) {
+		if (!dict_place_next(dict, place))
+			return false;
+		part = part_of(place, size);
+		memcpy(to, (const char *)place->cell + DICT_LINK, DICT_CELL - DICT_LINK);
 		place->offset += (uint32_t)part;
-		to += part;
-		size -= part;
 	}
 	return true;
 }
@@ -58,7 +58,7 @@ void dict_bytes_write(
 			CHECK(dict_place_next(dict, place));
 			continue;
 		}
-		memcpy((char *)place->cell + place->offset, data, part);
+		dict_bytes_copy((char *)place->cell + place->offset, data, part);
 		place->offset += (uint32_t)part;
 		data += part;
 		size -= part;
@@ -85,8 +85,24 @@ static void prepend(struct shm_dict *dict, struct dict_shard *shard, uint32_t fi
 	shm_guard_set(&shard->guard, &shard->free, dict_pair(first, (uint64_t)present + count));
 }
 
-void dict_cells_take(struct dict_shard *shard, const struct dict_cell *last, uint32_t count)
+/* The number of a cell. */
+static uint32_t number_of(struct shm_dict *dict, const struct dict_cell *cell)
 {
+	return (uint32_t)(cell - dict_cell(dict, 1)) + 1;
+}
+
+/* Notes the end of the chain that begins with the first free cell; that one is not used yet. */
+static void end_chain(struct shm_dict *dict, struct dict_shard *shard, const struct dict_cell *last)
+{
+	struct dict_cell *first = dict_cell(dict, dict_low(shard->free));
+
+	first->link = dict_pair(dict_low(first->link), number_of(dict, last));
+}
+
+void dict_cells_take(struct shm_dict *dict, struct dict_shard *shard, const struct dict_cell *last,
+	uint32_t count)
+{
+	end_chain(dict, shard, last);
 	shm_guard_set(&shard->guard, &shard->free,
 		dict_pair(dict_low(last->link), (uint64_t)dict_high(shard->free) - count));
 }
@@ -94,11 +110,21 @@ void dict_cells_take(struct dict_shard *shard, const struct dict_cell *last, uin
 void dict_cells_free(
 	struct shm_dict *dict, struct dict_shard *shard, uint32_t first, uint32_t count)
 {
-	uint32_t last = first;
+	prepend(dict, shard, first, dict_high(dict_cell(dict, first)->link), count);
+}
 
-	for (uint32_t i = 1; i < count; i++)
-		last = dict_low(dict_cell(dict, last)->link);
-	prepend(dict, shard, first, last, count);
+void dict_cells_swap(struct shm_dict *dict, struct dict_shard *shard, const struct dict_cell *last,
+	uint32_t count, uint32_t first, uint32_t freed)
+{
+	uint32_t end = dict_high(dict_cell(dict, first)->link);
+	uint32_t left = dict_high(shard->free) - count;
+
+	end_chain(dict, shard, last);
+	if (left == 0)
+		shm_guard_set(&shard->guard, &shard->free_last, end);
+	else
+		set_next(&shard->guard, dict_cell(dict, end), dict_low(last->link));
+	shm_guard_set(&shard->guard, &shard->free, dict_pair(first, (uint64_t)left + freed));
 }
 
 /* ---- The pool ------------------------------------------------------------------------------ */

@@ -42,12 +42,41 @@ static inline bool dict_place_next(struct shm_dict *dict, struct dict_place *pla
 	return true;
 }
 
-/* Copies `size` bytes out, and moves the place behind them. False: see dict_place_next. */
+/* Copies `size` bytes out, into memory with DICT_CELL bytes to spare, and moves the place behind
+ * them. False: see dict_place_next. */
 bool dict_bytes_read(struct shm_dict *dict, struct dict_place *place, char *to, size_t size);
+
+/* Whether `size` bytes are the same. */
+static inline bool dict_bytes_same(const char *a, const char *b, size_t size)
+{
+	for (; size > 8; a += 8, b += 8, size -= 8)
+		if (shm_hash_word(a) != shm_hash_word(b))
+			return false;
+	return size == 8 ? shm_hash_word(a) == shm_hash_word(b)
+			 : shm_hash_rest(a, size) == shm_hash_rest(b, size);
+}
 
 /* Whether the bytes there are `data`; moves the place as far as they are. */
 bool dict_bytes_equal(
 	struct shm_dict *dict, struct dict_place *place, const char *data, size_t size);
+
+/* Copies at most DICT_CELL bytes without a call: from both ends, which may overlap. */
+static inline void dict_bytes_copy(char *to, const char *from, size_t size)
+{
+	if (size >= 32) {
+		memcpy(to, from, 32);
+		memcpy(to + size - 32, from + size - 32, 32);
+	} else if (size >= 16) {
+		memcpy(to, from, 16);
+		memcpy(to + size - 16, from + size - 16, 16);
+	} else if (size >= 8) {
+		memcpy(to, from, 8);
+		memcpy(to + size - 8, from + size - 8, 8);
+	} else {
+		for (size_t i = 0; i < size; i++)
+			to[i] = from[i];
+	}
+}
 
 /* Writes into a chain of free cells, and moves the place behind it. */
 void dict_bytes_write(
@@ -66,12 +95,18 @@ static inline uint32_t dict_cells_free_count(const struct dict_shard *shard)
  */
 bool dict_cells_ready(struct shm_dict *dict, struct dict_shard *shard, uint32_t count);
 
-/* Takes the first `count` free cells, of which `last` is the last: they were written before. */
-void dict_cells_take(struct dict_shard *shard, const struct dict_cell *last, uint32_t count);
+/* Takes the first `count` free cells as a chain, of which `last` is the last: they were written
+ * before. */
+void dict_cells_take(struct shm_dict *dict, struct dict_shard *shard, const struct dict_cell *last,
+	uint32_t count);
 
 /* Frees a chain of `count` cells. */
 void dict_cells_free(
 	struct shm_dict *dict, struct dict_shard *shard, uint32_t first, uint32_t count);
+
+/* Takes as dict_cells_take and frees a chain of `freed` cells, at once. */
+void dict_cells_swap(struct shm_dict *dict, struct dict_shard *shard, const struct dict_cell *last,
+	uint32_t count, uint32_t first, uint32_t freed);
 
 /* Gives what the shard has beyond `keep` free cells to the pool; commits. */
 void dict_cells_give(struct shm_dict *dict, struct dict_shard *shard, uint32_t keep);

@@ -32,7 +32,7 @@
 
 /* A cell in each of its uses. The low half of `link` is the next cell of the chain or list. */
 struct dict_cell {
-	uint64_t link; /* high half: payload; in an entry 32 bits of its key's hash */
+	uint64_t link; /* high half: payload; in the first cell of a chain the last one */
 	union {
 		char payload[DICT_CELL - sizeof(uint64_t)];
 		struct {                /* the first cell of an entry */
@@ -135,12 +135,10 @@ static inline struct dict_cell *dict_cell(struct shm_dict *dict, uint32_t index)
 	return (struct dict_cell *)(void *)((char *)dict + dict->cells_from) + (index - 1);
 }
 
-static inline uint64_t *dict_bucket(
-	struct shm_dict *dict, const struct dict_shard *shard, uint64_t i)
+/* Bucket `i` of all; each shard has dict->buckets of them in a row. */
+static inline uint64_t *dict_bucket(struct shm_dict *dict, uint64_t i)
 {
-	uint64_t *buckets = (uint64_t *)(void *)((char *)dict + dict->buckets_from);
-
-	return &buckets[(uint64_t)(shard - dict->shard) * dict->buckets + i];
+	return (uint64_t *)(void *)((char *)dict + dict->buckets_from) + i;
 }
 
 static inline unsigned char *dict_mark(struct shm_dict *dict, uint32_t index)
@@ -148,7 +146,10 @@ static inline unsigned char *dict_mark(struct shm_dict *dict, uint32_t index)
 	return (unsigned char *)dict + dict->marks_from + index - 1;
 }
 
-/* The high half of an entry's chain word: 16 bits of the key's size, 8 of the value's type. */
+/* The high half of an entry's chain word: 16 bits of the key's size, 8 of the value's type, 8 of
+ * the key's hash. */
+#define DICT_KEY_MASK (UINT64_C(0xff00ffff) << 32)
+
 static inline uint32_t dict_key_size(uint64_t chain)
 {
 	return (uint32_t)(chain >> 32) & 0xffff;
@@ -159,9 +160,10 @@ static inline int dict_type(uint64_t chain)
 	return (int)(chain >> 48) & 0xff;
 }
 
-static inline uint64_t dict_chain(uint32_t next, size_t key_size, int type)
+/* With the key's size and bits of its hash, as DICT_KEY_MASK has them. */
+static inline uint64_t dict_chain(uint32_t next, uint64_t key_bits, int type)
 {
-	return dict_pair(next, (uint64_t)(unsigned)type << 16 | key_size);
+	return next | key_bits | (uint64_t)(unsigned)type << 48;
 }
 
 #define DICT_STATE_BITS 24

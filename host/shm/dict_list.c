@@ -70,7 +70,7 @@ static void add_element(
 	cell->as.element.number = value->bits;
 	cell->as.element.state = dict_state(value->size, (uint64_t)value->type);
 	dict_bytes_write(use->dict, &place, value->data, value->size);
-	dict_cells_take(shard, place.cell, count);
+	dict_cells_take(use->dict, shard, place.cell, count);
 	if (neighbour == 0) {
 		ends = dict_pair(index, index);
 	} else {

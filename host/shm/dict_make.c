@@ -29,7 +29,7 @@ static uint64_t shards_of(uint64_t size)
 
 static uint64_t header_size(uint64_t shards)
 {
-	return sizeof(struct shm_dict) + shards * sizeof(struct dict_shard) + DICT_CELL;
+	return sizeof(struct shm_dict) + shards * sizeof(struct dict_shard) + 2 * DICT_CELL;
 }
 
 static uint64_t cells_of(uint64_t size, uint64_t shards)
@@ -69,7 +69,7 @@ static int build(struct shm_dict *dict, uint64_t size, bool evicts, struct error
 	dict->buckets_from = sizeof *dict + shards * sizeof(struct dict_shard);
 	dict->marks_from = dict->buckets_from + shards * dict->buckets * sizeof(uint64_t);
 	dict->cells_from = (dict->marks_from + dict->cells + DICT_CELL - 1) / DICT_CELL * DICT_CELL;
-	CHECK(dict->cells_from + dict->cells * DICT_CELL <= size);
+	CHECK(dict->cells_from + (dict->cells + 1) * DICT_CELL <= size);
 	shm_guard_init(&dict->pool.guard);
 	dict->pool.fresh = 1;
 	for (uint64_t i = 0; i < shards; i++) {

@@ -5,10 +5,8 @@
  * Eviction goes round the buckets of a shard like the hand of a clock: an entry with a mark loses
  * it, one without is evicted. All this is done in pieces, and the guard let go of in between.
  */
-#include "base/clock.h"
 #include "shm/dict_table.h"
 
-#include "shm/dict_abi.h"
 #include "shm/dict_list.h"
 
 #define PIECE     64  /* buckets looked at, or elements freed, before the guard is let go of */
@@ -72,12 +70,13 @@ static bool is_enough(const struct clearing *clearing)
 static uint64_t clear_piece(struct clearing *clearing)
 {
 	struct dict_shard *shard = clearing->shard;
+	uint64_t first = (uint64_t)(shard - clearing->dict->shard) * clearing->dict->buckets;
 	uint64_t done = 0;
 
 	shm_guard_enter(&shard->guard, "dict.clear");
 	clearing->work = 0;
 	while (done < PIECE && clearing->work < WORK && !is_enough(clearing)) {
-		clear_bucket(clearing, dict_bucket(clearing->dict, shard, shard->hand));
+		clear_bucket(clearing, dict_bucket(clearing->dict, first + shard->hand));
 		shard->hand = (shard->hand + 1) % clearing->dict->buckets;
 		done++;
 	}

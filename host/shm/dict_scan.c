@@ -20,7 +20,7 @@ static uint64_t *step(struct shm_dict *dict, int64_t *cursor, struct dict_shard 
 	}
 	*cursor = position + 1 < all ? (int64_t)position + 1 : -1;
 	*ret_shard = &dict->shard[position / dict->buckets];
-	return dict_bucket(dict, *ret_shard, position % dict->buckets);
+	return dict_bucket(dict, position);
 }
 
 /* Appends a key to what was found. False: there is no room. By the hash's secrecy no bucket has as
@@ -29,7 +29,7 @@ static bool add_key(struct shm_dict *dict, struct dict_cell *cell, uint64_t chai
 {
 	struct dict_place place = {cell, dict_start(dict_type(chain))};
 	uint32_t key_size = dict_key_size(chain);
-	char *to = dict_scratch() + *size;
+	char *to = dict_scratch + *size;
 
 	if (*size + sizeof key_size + key_size > SHM_DICT_VALUE_MAX)
 		return false;
@@ -44,7 +44,7 @@ int64_t shm_dict_scan(struct shm_dict *dict, int64_t *cursor, const char **ret_d
 	uint64_t *bucket = step(dict, cursor, &shard);
 	size_t size = 0;
 
-	*ret_data = dict_scratch();
+	*ret_data = dict_scratch;
 	if (bucket == NULL ||
 		(dict_load(bucket) == 0 && (dict_load(&shard->guard.sequence) & 1) == 0))
 		return 0;

@@ -1,33 +1,20 @@
 /* A dict's entries: see dict_table.h. Runs in every process that uses shared objects. */
 #include "shm/dict_table.h"
 
-#include "base/clock.h"
+#include <time.h>
 
-#include "shm/dict_abi.h"
-
-#define STEPS_UNGUARDED 4096 /* entries of a bucket that a reader without the guard looks at */
-
-bool dict_use_begin(struct dict_use *use, struct shm_dict *dict, const char *key, size_t key_size)
+uint64_t dict_clock(void)
 {
-	uint64_t hash;
+	struct timespec now;
 
-	if (key_size == 0 || key_size > SHM_DICT_KEY_MAX)
-		return false;
-	hash = shm_hash(&dict->secret, key, key_size);
-	use->dict = dict;
-	use->shard = &dict->shard[hash >> dict->shard_shift & (dict->shards - 1)];
-	use->bucket = dict_bucket(dict, use->shard, (hash & UINT32_MAX) * dict->buckets >> 32);
-	use->key = key;
-	use->key_size = key_size;
-	use->tag = (uint32_t)(hash >> 24);
-	use->now = 0;
-	return true;
+	(void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 uint64_t dict_now(struct dict_use *use)
 {
 	if (use->now == 0)
-		use->now = clock_now();
+		use->now = dict_clock();
 	return use->now;
 }
 
@@ -40,64 +27,7 @@ uint64_t dict_expiry(struct dict_use *use, double ttl)
 	return dict_now(use) + (ms < 1 ? 1 : (uint64_t)ms);
 }
 
-uint32_t dict_start(int type)
-{
-	switch (type) {
-	case SHM_DICT_NUMBER:
-	case SHM_DICT_INTEGER:
-	case SHM_DICT_BOOLEAN:
-		return offsetof(struct dict_cell, as.entry.length);
-	case SHM_DICT_LIST:
-		return offsetof(struct dict_cell, as.entry.length) + sizeof(uint64_t);
-	default:
-		return offsetof(struct dict_cell, as.entry.number);
-	}
-}
-
-uint32_t dict_value_cells(size_t key_size, const struct dict_value *value)
-{
-	return dict_cells_for(key_size + value->size, dict_start(value->type));
-}
-
-uint32_t dict_entry_cells(const struct dict_cell *cell)
-{
-	uint64_t chain = cell->as.entry.chain;
-
-	return dict_cells_for((size_t)dict_key_size(chain) + dict_size(cell->as.entry.state),
-		dict_start(dict_type(chain)));
-}
-
 /* ---- Finding ------------------------------------------------------------------------------- */
-
-static bool is_key(const struct dict_use *use, struct dict_cell *cell, uint64_t chain)
-{
-	struct dict_place place = {cell, dict_start(dict_type(chain))};
-
-	return dict_high(dict_load(&cell->link)) == use->tag &&
-	       dict_key_size(chain) == use->key_size &&
-	       dict_bytes_equal(use->dict, &place, use->key, use->key_size);
-}
-
-enum dict_outcome dict_find(const struct dict_use *use, struct dict_spot *spot, bool guarded)
-{
-	unsigned steps = 0;
-
-	spot->from = use->bucket;
-	for (;;) {
-		uint64_t chain;
-
-		spot->index = dict_low(dict_load(spot->from));
-		if (spot->index == 0)
-			return DICT_ABSENT;
-		if (!guarded && (spot->index > use->dict->cells || ++steps > STEPS_UNGUARDED))
-			return DICT_TORN;
-		spot->cell = dict_cell(use->dict, spot->index);
-		chain = dict_load(&spot->cell->as.entry.chain);
-		if (is_key(use, spot->cell, chain))
-			return DICT_PRESENT;
-		spot->from = &spot->cell->as.entry.chain;
-	}
-}
 
 static bool is_expired(struct dict_use *use, const struct dict_cell *cell)
 {
@@ -111,13 +41,14 @@ bool dict_find_live(struct dict_use *use, struct dict_spot *spot)
 	spot->from = use->bucket;
 	while ((spot->index = dict_low(*spot->from)) != 0) {
 		spot->cell = dict_cell(use->dict, spot->index);
+		dict_prefetch(spot->cell);
 		if (is_expired(use, spot->cell)) {
 			dict_entry_remove(use->dict, shard, spot);
 			shm_guard_commit(&shard->guard);
 			shard->expired++;
 			continue;
 		}
-		if (is_key(use, spot->cell, spot->cell->as.entry.chain))
+		if (dict_is_key(use, spot->cell, spot->cell->as.entry.chain))
 			return true;
 		spot->from = &spot->cell->as.entry.chain;
 	}
@@ -159,29 +90,34 @@ uint32_t dict_entry_make(struct dict_use *use, const struct dict_spot *old,
 	uint64_t *from = old != NULL ? old->from : use->bucket;
 	uint32_t next = dict_low(old != NULL ? old->cell->as.entry.chain : *from);
 
-	cell->link = dict_pair(dict_low(cell->link), use->tag);
-	cell->as.entry.chain = dict_chain(next, use->key_size, value->type);
+	cell->as.entry.chain = dict_chain(next, use->key_bits, value->type);
 	cell->as.entry.expires = expires;
 	cell->as.entry.state = dict_state(value->size, dict_version_new(shard));
 	if (place.offset > offsetof(struct dict_cell, as.entry.number))
 		cell->as.entry.number = value->bits;
 	if (place.offset > offsetof(struct dict_cell, as.entry.length))
 		cell->as.entry.length = 0;
-	dict_bytes_write(use->dict, &place, use->key, use->key_size);
+	if (place.offset + use->key_size <= DICT_CELL) {
+		dict_bytes_copy((char *)cell + place.offset, use->key, use->key_size);
+		place.offset += (uint32_t)use->key_size;
+	} else {
+		dict_bytes_write(use->dict, &place, use->key, use->key_size);
+	}
 	dict_bytes_write(use->dict, &place, value->data, value->size);
 	*dict_mark(use->dict, index) = old != NULL;
 
-	dict_cells_take(shard, place.cell, count);
-	shm_guard_set(&shard->guard, from, dict_pair(index, dict_high(*from)));
-	dict_note_expiry(shard, expires);
 	if (old == NULL) {
+		dict_cells_take(use->dict, shard, place.cell, count);
 		add_load(shard, 1, count);
 	} else {
 		uint32_t freed = dict_entry_cells(old->cell);
 
-		dict_cells_free(use->dict, shard, old->index, freed);
-		add_load(shard, 0, (int64_t)count - freed);
+		dict_cells_swap(use->dict, shard, place.cell, count, old->index, freed);
+		if (freed != count)
+			add_load(shard, 0, (int64_t)count - freed);
 	}
+	shm_guard_set(&shard->guard, from, dict_pair(index, dict_high(*from)));
+	dict_note_expiry(shard, expires);
 	return index;
 }
 
@@ -240,7 +176,7 @@ static void overwrite(struct dict_use *use, const struct dict_spot *spot,
 	shm_guard_set(guard, &cell->as.entry.state, dict_state(0, dict_version_new(use->shard)));
 	if (dict_type(chain) != value->type)
 		shm_guard_set(guard, &cell->as.entry.chain,
-			dict_chain(dict_low(chain), dict_key_size(chain), value->type));
+			dict_chain(dict_low(chain), chain & DICT_KEY_MASK, value->type));
 	dict_set_expires(use->shard, cell, expires);
 	dict_mark_used(use->dict, spot->index);
 }

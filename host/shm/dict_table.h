@@ -6,6 +6,10 @@
 
 #include "shm/dict_cells.h"
 
+#pragma GCC visibility push(default)
+#include "shm/dict_abi.h"
+#pragma GCC visibility pop
+
 /* One operation on one key. */
 struct dict_use {
 	struct shm_dict *dict;
@@ -13,8 +17,8 @@ struct dict_use {
 	uint64_t *bucket;
 	const char *key;
 	size_t key_size;
-	uint32_t tag; /* the part of the hash that entries keep */
-	uint64_t now; /* ms; 0: not asked for yet, see dict_now */
+	uint64_t key_bits; /* what entries keep of the key's size and hash, see dict_chain */
+	uint64_t now;      /* ms; 0: not asked for yet, see dict_now */
 };
 
 /* An entry, and the word whose low half leads to it. */
@@ -32,10 +36,30 @@ struct dict_value {
 	size_t size; /* bytes at `data` */
 };
 
-enum dict_outcome { DICT_ABSENT, DICT_PRESENT, DICT_TORN };
-
 /* Where the key is to be found; false when it is no key. */
-bool dict_use_begin(struct dict_use *use, struct shm_dict *dict, const char *key, size_t key_size);
+static inline bool dict_use_begin(
+	struct dict_use *use, struct shm_dict *dict, const char *key, size_t key_size)
+{
+	uint64_t hash, index;
+
+	if (key_size == 0 || key_size > SHM_DICT_KEY_MAX)
+		return false;
+	hash = shm_hash(&dict->secret, key, key_size);
+	use->dict = dict;
+	index = hash >> dict->shard_shift & (dict->shards - 1);
+	use->shard = &dict->shard[index];
+	use->bucket = dict_bucket(
+		dict, index * dict->buckets + ((hash & UINT32_MAX) * dict->buckets >> 32));
+	use->key = key;
+	use->key_size = key_size;
+	use->key_bits = key_size << 32 | (hash >> 40) << 56;
+	use->now = 0;
+	__builtin_prefetch(use->bucket);
+	return true;
+}
+
+/* The time, in ms: a clock that costs little, and goes in ticks of a few ms. */
+uint64_t dict_clock(void);
 
 /* The time of the operation. */
 uint64_t dict_now(struct dict_use *use);
@@ -43,16 +67,49 @@ uint64_t dict_now(struct dict_use *use);
 /* When something ends that lasts `ttl` seconds, above 0. */
 uint64_t dict_expiry(struct dict_use *use, double ttl);
 
-/* The byte of an entry's first cell where its key begins. */
-uint32_t dict_start(int type);
+/* The byte of an entry's first cell where its key begins: behind what its type needs there. */
+static inline uint32_t dict_start(int type)
+{
+	if (type >= SHM_DICT_STRING && type != SHM_DICT_LIST)
+		return offsetof(struct dict_cell, as.entry.number);
+	return offsetof(struct dict_cell, as.entry.length) +
+	       (type == SHM_DICT_LIST ? sizeof(uint64_t) : 0);
+}
 
 /* Cells of an entry, without the elements of a list. */
-uint32_t dict_entry_cells(const struct dict_cell *cell);
-uint32_t dict_value_cells(size_t key_size, const struct dict_value *value);
+static inline uint32_t dict_value_cells(size_t key_size, const struct dict_value *value)
+{
+	return dict_cells_for(key_size + value->size, dict_start(value->type));
+}
 
-/* Finds the key's entry, expired or not. Without the guard the answer holds if shm_guard_seen says
- * so, and may be DICT_TORN. */
-enum dict_outcome dict_find(const struct dict_use *use, struct dict_spot *spot, bool guarded);
+static inline uint32_t dict_entry_cells(const struct dict_cell *cell)
+{
+	uint64_t chain = cell->as.entry.chain;
+
+	return dict_cells_for((size_t)dict_key_size(chain) + dict_size(cell->as.entry.state),
+		dict_start(dict_type(chain)));
+}
+
+/* A short key lies in the first cell, and so do most. */
+static inline bool dict_is_key(const struct dict_use *use, struct dict_cell *cell, uint64_t chain)
+{
+	struct dict_place place = {cell, dict_start(dict_type(chain))};
+
+	if ((chain & DICT_KEY_MASK) != use->key_bits)
+		return false;
+	if (place.offset + use->key_size <= DICT_CELL)
+		return dict_bytes_same((const char *)cell + place.offset, use->key, use->key_size);
+	return dict_bytes_equal(use->dict, &place, use->key, use->key_size);
+}
+
+/* A chain's cells lie side by side as a rule; has them on their way while the first is looked at.
+ */
+static inline void dict_prefetch(const struct dict_cell *cell)
+{
+	__builtin_prefetch(cell);
+	__builtin_prefetch(cell + 1);
+	__builtin_prefetch(cell + 2);
+}
 
 /* Notes that an entry was used. Without the guard, the mark may fall on a cell that is something
  * else by now: it is a hint. */

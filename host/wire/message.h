@@ -33,7 +33,7 @@ enum wire_type {
 	WIRE_STOP,      /* no process of the generation is left: run main_process_stop and exit */
 
 	/* worker → manager */
-	WIRE_READY,        /* before_server_start is done and connections are accepted */
+	WIRE_READY,        /* before_server_start is done, and connections could be accepted */
 	WIRE_START_FAILED, /* body: why; the worker exits next */
 	WIRE_LEAVING,      /* replace this worker, then drain it: SIGTERM came to it alone, or
 			    * (body: why) it is used up */
@@ -41,6 +41,7 @@ enum wire_type {
 	WIRE_STUCK,        /* body: its loop does not come round, what it does instead */
 
 	/* manager → worker */
+	WIRE_SERVE, /* accept connections; one that was not told to may be killed without loss */
 	WIRE_DRAIN, /* number: enum wire_drain; fd: where idle connections go, if there is an heir
 		     */
 	WIRE_HEIR,  /* fd: an heir in place of a lost one; none: there is nobody left */

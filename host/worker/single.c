@@ -133,6 +133,9 @@ static void on_ready_run(void *context, bool ok, struct slice text)
 
 static void on_ready(void)
 {
+	struct wire_message serve = {.type = WIRE_SERVE, .role = WIRE_ROLE_WORKER};
+
+	(void)wire_send(single.channel, &serve, NULL, 0, NULL, 0, 0);
 	show(true);
 	for (size_t i = 0; i < single.birth.listener_count; i++)
 		(void)fprintf(stderr, "perigee: \"%s\" at %s, in one process, pid %d\n",

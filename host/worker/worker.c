@@ -220,11 +220,28 @@ static void set_heir(struct worker *worker, int heir)
 	http_server_set_heir(worker->server, heir);
 }
 
+/* The word to accept has come. What has connected by now waits in the sockets. */
+static void serve(struct worker *worker)
+{
+	struct error error;
+
+	for (size_t i = 0; i < worker->birth->listener_count; i++) {
+		struct tls_context *tls = worker->settings.is_secure[i] ? worker->birth->tls : NULL;
+
+		if (http_server_listen(worker->server, worker->birth->listeners[i], tls,
+			    worker->settings.app_of[i], &error) != 0)
+			fail_start_error(worker, &error);
+	}
+}
+
 static void on_message(void *context, const struct wire_message *message, int fd)
 {
 	struct worker *worker = context;
 
 	switch ((enum wire_type)message->type) {
+	case WIRE_SERVE:
+		serve(worker);
+		break;
 	case WIRE_DRAIN:
 		begin_drain(worker, drain_kind(message->number), fd);
 		break;
@@ -292,7 +309,7 @@ static int open_feed(struct worker *worker, struct http_counters *counters, stru
 		&worker->feed, &worker->loop, worker->server, counters, &place, error);
 }
 
-/* before_server_start is done: accept, and say so. */
+/* before_server_start is done. */
 static void on_may_serve(void *context, bool ok, struct slice text)
 {
 	struct worker *worker = context;
@@ -300,13 +317,6 @@ static void on_may_serve(void *context, bool ok, struct slice text)
 
 	if (!ok)
 		fail_start(worker, text);
-	for (size_t i = 0; i < worker->birth->listener_count; i++) {
-		struct tls_context *tls = worker->settings.is_secure[i] ? worker->birth->tls : NULL;
-
-		if (http_server_listen(worker->server, worker->birth->listeners[i], tls,
-			    worker->settings.app_of[i], &error) != 0)
-			fail_start_error(worker, &error);
-	}
 	shm_seat_beat(worker->birth->seat, clock_now());
 	if (worker->birth->single == NULL) { /* else nobody would replace it */
 		if (start_watchdog(worker, &error) != 0)

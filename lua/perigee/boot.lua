@@ -223,15 +223,6 @@ function boot.evaluate(given, paths)
   return list
 end
 
---- What needs a manager is an error without one.
-local function check_managed(given)
-  local first = manage_terms.declared[1]
-  if given.values.single_process == "1" and first then
-    error(("%s: with single_process there is no manager to look after the process '%s'"):format(first.place,
-      first.name), 0)
-  end
-end
-
 --- Adds the apps to the plan, and where each is served. Addresses are counted from 1, apps from 0.
 local function add_apps(pieces, list)
   local routes, body_limit_most, position = 0, 0, 0
@@ -290,7 +281,6 @@ function boot.load(block)
   phase.current = "main_process_start"
   for _, app in ipairs(boot.apps) do scope.gather_listeners(app) end
   boot.run "main_process_start"
-  check_managed(list[1].given)
   persist.schedule(boot.app)
   for i, app in ipairs(boot.apps) do app.background:prepare(i - 1) end
   phase.current = "main"

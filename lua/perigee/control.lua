@@ -10,8 +10,13 @@ local scheduler = require "perigee.scheduler"
 
 local control = {}
 
+-- Requests of this process that wait at once. Their answers share a socket with what the manager says
+-- unasked, which must always find room there.
+local WAITING_MOST = 64
+
 local last_id = 0
 local waiting = {} -- id → { done = latch, block = the answer }
+local waiting_count = 0
 
 --- The answer to a request has come. Called from C.
 ---@param id number
@@ -20,6 +25,7 @@ function control.answer(id, block)
   local entry = waiting[id]
   if not entry then return end
   waiting[id] = nil
+  waiting_count = waiting_count - 1
   entry.block = block
   entry.done:open()
 end
@@ -62,12 +68,15 @@ function control.ask(what, op, fields)
     record.add_all(pieces, key, value)
   end
   if not scheduler.current then scheduler.park() end -- which says what is wrong
+  if waiting_count >= WAITING_MOST then
+    return nil, ("%d requests of this process wait for their answers already"):format(WAITING_MOST), "busy"
+  end
   last_id = last_id % 2 ^ 30 + 1
   local id, entry = last_id, { done = latch.new() }
-  waiting[id] = entry
+  waiting[id], waiting_count = entry, waiting_count + 1
   local ok, message, code = send(id, record.block(pieces))
   if not ok then
-    waiting[id] = nil
+    waiting[id], waiting_count = nil, waiting_count - 1
     return nil, message, code
   end
   entry.done:wait(nil, what)

@@ -280,17 +280,37 @@ local function restore_slashes(values)
   end
 end
 
-local function serve(task)
+-- The memory of requests is used again and again, so there is one pointer for each: to box it anew
+-- for each request, and each method's name, would be the collector's work.
+local pointers = {} -- number → pointer
+local names = {}    -- method_code → the method's name
+
+local function pointer_of(number)
   local pointer = abi.state.current
+  pointers[number] = pointer
+  return pointer
+end
+
+local function name_of(pointer)
+  local name = ffi_string(pointer.method, pointer.method_size)
+  names[pointer.method_code] = name
+  return name
+end
+
+local function serve(task)
+  local number = abi.state.current.number
+  local pointer = pointers[number] or pointer_of(number)
   local serial = tonumber(pointer.serial)
   local req = request.new(pointer, serial)
   task.serial, task.request, task.hooked = serial, req, false
   scheduler.current = task
   if logs_client then C.http_request_log_client(pointer, serial, req.ip or "") end
-  local method = ffi_string(pointer.method, pointer.method_size)
+  local method = names[pointer.method_code] or name_of(pointer)
   local path = ffi_string(pointer.path, pointer.path_size)
   local escaped = false
-  if pointer.path_size ~= pointer.target_size then
+  local query_size = pointer.query_size
+  if query_size ~= 0 then query_size = query_size + 1 end -- and its "?"
+  if pointer.path_size + query_size ~= pointer.target_size then
     local matched = escaped_path(pointer, path)
     escaped = matched ~= path
     path = matched

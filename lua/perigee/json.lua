@@ -30,15 +30,26 @@ local function int64_of(high, low)
   return int64(high) * 4294967296LL + int64(low)
 end
 
-local function text_of(cdata)
-  if not ffi.istype(int64, cdata) and not ffi.istype(uint64, cdata) then return nil end
-  return (tostring(cdata):gsub("U?LL$", ""))
+--- The metatable of tables of ours that say their own JSON: `to_json(self)` in it returns the text,
+--- or nil and what is wrong with the value. perigee.request has it for req.headers.
+json.own_mt = { __name = "perigee.request.headers" }
+
+--- The JSON of a value that the C API cannot read; or nil and the problem.
+local function text_of(value)
+  if type(value) == "table" then
+    local text, problem = json.own_mt.to_json(value)
+    return text, problem -- and not as a tail call, which LuaJIT would not record
+  end
+  if not ffi.istype(int64, value) and not ffi.istype(uint64, value) then
+    return nil, "is cdata, but no 64-bit integer"
+  end
+  return (tostring(value):gsub("U?LL$", ""))
 end
 
 --- What a codec is opened with, for who else has one.
-json.codec_arguments = { array_mt, object_mt, int64_of, text_of }
+json.codec_arguments = { array_mt, object_mt, int64_of, text_of, json.own_mt }
 
-local decode_text, encode_value = codec.open(array_mt, object_mt, int64_of, text_of)
+local decode_text, encode_value = codec.open(unpack(json.codec_arguments))
 
 local integers = { int64 = 0, refuse = 1, number = 2 }
 

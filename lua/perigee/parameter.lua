@@ -21,7 +21,14 @@ local function digits(text, first, last)
   return true
 end
 
+local SHORT = 1e14 -- below it tostring writes all digits of a whole number
+
 local function match_int(text)
+  -- Most are written as we would write them, which is found out without a loop.
+  local short = tonumber(text)
+  if short and short % 1 == 0 and short < SHORT and short > -SHORT and tostring(short) == text then
+    return short
+  end
   if not digits(text, byte(text) == 45 and 2 or 1, #text) then return nil end -- 45: "-"
   local value = tonumber(text)
   if value >= EXACT or value <= -EXACT then return nil end

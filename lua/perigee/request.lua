@@ -74,7 +74,7 @@ local function header(self, name, nth)
   return ffi_string(value, size_box[0])
 end
 
-local headers_mt = {}
+local headers_mt = json.own_mt
 
 --- Several lines of one field are one list (RFC 9110, 5.3), which of cookies has other marks (RFC
 --- 9113, 8.2.3).
@@ -100,6 +100,21 @@ end
 
 function headers_mt.__newindex(self, name, value)
   rawset(self, name, value)
+end
+
+local text_box = ffi.new "const char *[1]"
+
+--- Encoded as JSON, headers are all of them: names in lower case.
+function headers_mt.to_json(self)
+  local owner = self[1]
+  local result = C.script_headers_json(owner[POINTER], owner[SERIAL], text_box, size_box)
+  if result == abi.OK then
+    local text = ffi_string(text_box[0], size_box[0])
+    return text
+  end
+  if result == abi.OVER then return nil, "are the headers of a request that is over" end
+  if result == abi.BAD_TEXT then return nil, "are headers with a value that is no UTF-8" end
+  return nil, "are headers that do not fit in memory"
 end
 
 function getters.headers(self)

@@ -282,34 +282,40 @@ local function end_route(node, path, method, values, count)
   return leaf_route(leaf, method)
 end
 
+local walk
+
+--- Finds the route behind the parameters of a node, from the nth on. Calls itself where a loop would
+--- end the trace: most nodes have one parameter.
+local function walk_params(node, n, path, position, slash, method, values, count)
+  local param = node.params[n]
+  if not param then return nil end
+  if param.rest then
+    values[count + 1] = sub(path, position)
+    local route = leaf_route(param.node.leaf or param.node.slashed, method)
+    if route then return route end
+  else
+    local value, extra = param.match(sub(path, position, slash - 1))
+    if value ~= nil then
+      values[count + 1] = value
+      if extra ~= nil then values[count + 2] = extra end
+      local route = walk(param.node, path, slash + 1, method, values, count + param.width)
+      if route then return route end
+    end
+  end
+  return walk_params(node, n + 1, path, position, slash, method, values, count)
+end
+
 --- Finds the route below `node` for what follows `position`; fills `values` from `count` + 1 on.
-local function walk(node, path, position, method, values, count)
+function walk(node, path, position, method, values, count)
   if position > #path then return end_route(node, path, method, values, count) end
   local slash = find(path, "/", position, true) or #path + 1
-  local segment = sub(path, position, slash - 1)
-  local child = node.static[segment]
+  local child = node.static[sub(path, position, slash - 1)]
   if child then
     local route = walk(child, path, slash + 1, method, values, count)
     if route then return route end
   end
-  local params = node.params
-  for i = 1, #params do
-    local param = params[i]
-    if param.rest then
-      values[count + 1] = sub(path, position)
-      local route = leaf_route(param.node.leaf or param.node.slashed, method)
-      if route then return route end
-    else
-      local value, extra = param.match(segment)
-      if value ~= nil then
-        values[count + 1] = value
-        if extra ~= nil then values[count + 2] = extra end
-        local route = walk(param.node, path, slash + 1, method, values, count + param.width)
-        if route then return route end
-      end
-    end
-  end
-  return nil
+  local route = walk_params(node, 1, path, position, slash, method, values, count)
+  return route -- and not as a tail call, which LuaJIT would not record
 end
 
 local function allow_header()

@@ -79,10 +79,11 @@ static void see_shard(struct dict_shard *shard)
 {
 	const struct dict_pool *pool = &probe.dict->pool;
 	const struct dict_grant *grant = &pool->grants[shard - probe.dict->shard];
+	uint64_t first = (uint64_t)(shard - probe.dict->shard) * probe.dict->buckets;
 	uint64_t entries = 0, cells = 0;
 
 	for (uint64_t i = 0; i < probe.dict->buckets; i++) {
-		uint32_t index = dict_low(*dict_bucket(probe.dict, shard, i));
+		uint32_t index = dict_low(*dict_bucket(probe.dict, first + i));
 
 		for (; index != 0 && probe.problem[0] == '\0'; entries++) {
 			cells += see_entry(index);

@@ -106,7 +106,7 @@ describe("a shared dict", function()
     dict.set(made, "short", "x", 0.001)
     dict.set(made, "long", "x", 1000)
     dict.set(made, "ever", "x")
-    later(5)
+    later(25)
     assert.equal(NONE, dict.get(made, "short"))
     assert.equal(DONE, dict.set(made, "short", "y", 0, -1))
     assert.equal("x", dict.get(made, "long"))
@@ -120,7 +120,7 @@ describe("a shared dict", function()
     dict.get(made, "long")
     assert.equal(-1, dict.found.ttl)
     assert.equal(DONE, C.shm_dict_expire(made, "long", 4, 0.001))
-    later(5)
+    later(25)
     assert.equal(NONE, C.shm_dict_expire(made, "long", 4, 1))
   end)
 
@@ -132,7 +132,7 @@ describe("a shared dict", function()
     end
     while more() == DONE do end
     assert.equal(FULL, more())
-    later(60)
+    later(80)
     for j = 1, math.floor(i / 2) - 10 do assert.equal(DONE, dict.set(made, "b" .. j, sized("b", 500))) end
     assert.equal("a", dict.get(made, "a1"):sub(1, 1))
     assert.is_true(dict.stat(made).expired > 0)
@@ -225,7 +225,7 @@ describe("a shared dict", function()
     dict.check(made)
     fill "b"
     C.shm_dict_expire(made, "b", 1, 0.001)
-    later(5)
+    later(25)
     fill "b"
     dict.check(made)
     local cache = dict.new(64 * KIB, true)
@@ -382,7 +382,7 @@ describe("a process killed in a shared dict", function()
       local function fill()
         local i = 0
         while i < 400 and dict.set(made, "k" .. i, value, evicts and 0 or 0.001) == DONE do i = i + 1 end
-        later(2)
+        later(25)
       end
       fill()
       before_or_after(section, fill, function()
@@ -408,7 +408,7 @@ describe("a process killed in a shared dict", function()
       dict.delete(made, "k0")
       dict.set(made, "short", 1, 0.001)
       while dict.set(made, "k" .. i, "small") == DONE do i = i + 1 end
-      later(2)
+      later(25)
     end
     prepare()
     before_or_after("dict.swept", prepare, function()

@@ -328,6 +328,53 @@ return app
     server:expect "app.manager:scale is for the main process; here it is app.m"
   end)
 
+  it("refuses what is more than a process can wait for", function()
+    local server = serve(1, nil, { app = versioned("v1"):gsub("return app%s*$", [[
+app:get("/many", function()
+  local tasks, told = {}, {}
+  for i = 1, 100 do
+    tasks[i] = perigee.spawn(function()
+      local ok, _, code = app.m:scale(1)
+      return ok and "ok" or code
+    end)
+  end
+  for i = 1, 100 do
+    local _, said = tasks[i]:join()
+    told[said] = (told[said] or 0) + 1
+  end
+  return said(told.ok == 64 and told.busy == 36, app.m:scale(1))
+end)
+return app
+]]) })
+    assert.equal("worker-0 true -|true\n", server:get("/many").body)
+  end)
+
+  it("stands requests that make no sense, whoever sends them", function()
+    local server = serve(1, nil, { app = versioned("v1"):gsub("return app%s*$", [[
+local abi = require "perigee.abi"
+local words = { "op", "reload", "restart", "scale", "manage", "stop", "ready", "name", "all", "worker-0",
+  "workers", "1e9", "-1", "order", "argv", "function", "x", "", "restart", "never", "within",
+  "18446744073709551616", "\0", "\255" }
+app:get("/storm/<seed:int>", function(req, seed)
+  math.randomseed(seed)
+  for _ = 1, 40 do
+    local pieces = math.random(2) == 1 and { "op", words[math.random(2, 7)] } or {}
+    if pieces[2] == "reload" then pieces[2] = "unload" end
+    for i = #pieces + 1, #pieces + math.random(0, 12) do pieces[i] = words[math.random(#words)] end
+    local block = table.concat(pieces, "\0") .. (math.random(4) == 1 and "" or "\0")
+    abi.C.script_request(abi.state, math.random(-5, 1e9), block, #block)
+  end
+  return "sent"
+end)
+return app
+]]) })
+    for seed = 1, 20 do assert.equal("sent", server:get("/storm/" .. seed).body) end
+    wait.till(20, "calm; it said:\n" .. server:text(), function()
+      return server:get("/scale/1").body:find "true %-|\n$" and #server:processes() == 4
+    end)
+    assert.truthy(server:get("/restart?name=all").body:find "^worker%-0 true")
+  end)
+
   it("names the caller's line for wrong arguments", function()
     local server = host.serve { app = versioned("v1"):gsub("return app%s*$", [[
 local function try(fn)

@@ -38,6 +38,7 @@ app:get("/dict", function()
   return dict:get("count") > 0 and dict:get("text")
 end)
 app:get("/header", function(req) return req.headers["x-word"] end)
+app:get("/query", function(req) return req.query.word end)
 app:post("/body", function(req) return req.body end)
 return app
 ]]
@@ -89,7 +90,8 @@ describe("the hot path", function()
     end)
   end
 
-  for _, path in ipairs { "/", "/users/42", "/header", "/body", "/files/app.lua", "/cells", "/dict" } do
+  for _, path in ipairs { "/", "/users/42", "/header", "/query?word=moon&a=b", "/body", "/files/app.lua",
+      "/cells", "/dict" } do
     compiles(path, path, app)
   end
   compiles("one of several apps", "/users/42", beside)

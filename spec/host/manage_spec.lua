@@ -457,11 +457,11 @@ app.manager:manage("tree", { "sh", "-c",
 
   it("is killed when it does not stop, and restarted by its policy when its shepherd is killed", function()
     local server = serve([[
-app.manager:manage("deaf", { "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done" },
+app.manager:manage("deaf", { "sh", "-c", "trap '' TERM; echo heeds not; while :; do sleep 0.05; done" },
   { stop_timeout = 0.2 })
 app.manager:manage("kept", { "sh", "-c", "sleep 996 & echo kept; sleep 996" })
 ]], { flags = { "--set", "restart_delay_min=0.02" } })
-    wait_state(server, "deaf", "ACKED")
+    expect_all(server, 0, { " deaf | heeds not" })
     is_true(server:get("/stop?name=deaf").body)
     server:expect "deaf pid %d+ was overdue: .*killed by SIGKILL"
     expect_all(server, 0, { " kept | kept" })
@@ -580,15 +580,6 @@ app.manager:manage("from-config", { "sleep", "1000" })
     server:expect "NOTE\tagain\tnil\tthere is a process 'from%-config' already\tEEXIST"
     wait_state(server, "at-ready", "ACKED")
     wait_state(server, "from-config", "ACKED")
-  end)
-
-  it("needs a manager", function()
-    local address = "127.0.0.1:" .. host.free_port()
-    local run = host.run({ "serve", "app.lua", "--single-process", "--bind", address },
-      { app = make 'app.manager:manage("mailer", { "true" })' })
-    assert.equal(1, run.status)
-    local problem = "app.lua:%d+: with single_process there is no manager to look after the process 'mailer'"
-    assert.truthy(run.stderr[1]:find(problem), run.stderr[1])
   end)
 
   it("names the line of what is wrong, also in perigee check", function()

@@ -2,6 +2,7 @@
 
 local client = require "spec.support.client"
 local host = require "spec.support.host"
+local json = require "perigee.json"
 local wait = require "spec.support.wait"
 
 local app = [[
@@ -48,6 +49,13 @@ end)
 app:get("/who", function(req)
   return { ip = req.ip, scheme = req.scheme, host = req.host, peer = req.peer_ip, id = req.id }
 end)
+local json = require "perigee.json"
+local kept
+app:get("/headers", function(req)
+  kept = req.headers
+  return { headers = req.headers, same = json.encode(req.headers) == json.encode(kept) }
+end)
+app:get("/kept", function() return { select(2, pcall(json.encode, { kept })) } end)
 app:get("/wait", function(req)
   req:on_disconnect(function(again) print("gone " .. again.path) end)
   local ok, problem = pcall(perigee.sleep, 30)
@@ -75,6 +83,39 @@ local MULTIPART = { ["Content-Type"] = "multipart/form-data; boundary=B" }
 local function part(disposition, data)
   return "--B\r\nContent-Disposition: form-data; " .. disposition .. "\r\n\r\n" .. data .. "\r\n"
 end
+
+describe("headers", function()
+  after_each(host.finish)
+
+  it("are a JSON object of all of them, each name once", function()
+    serve()
+    local connection = client.connect(server.target)
+    local lines = { "Host: a", "X-One: 1", "COOKIE: a=1", 'x-one: "2"', "Accept: */*", "X-ONE: ",
+      "Cookie: b=2" }
+    local expected = { host = "a", ["x-one"] = '1, "2", ', cookie = "a=1; b=2", accept = "*/*" }
+    for i = 1, 60 do -- more names than there are bits to tell them apart
+      lines[#lines + 1] = ("X-%d: %d"):format(i, i)
+      expected["x-" .. i] = tostring(i)
+    end
+    connection:send("GET /headers HTTP/1.1\r\n" .. table.concat(lines, "\r\n") .. "\r\n\r\n")
+    local body = connection:response().body
+    assert.same({ headers = expected, same = true }, json.decode(body))
+    assert.equal(1, select(2, body:gsub('"x%-one"', "")))
+    connection:close()
+  end)
+
+  it("cannot be JSON when they are no UTF-8, or when their request is over", function()
+    serve()
+    local connection = client.connect(server.target)
+    connection:send("GET /headers HTTP/1.1\r\nHost: a\r\nX-Name: J\252rgen\r\n\r\n")
+    assert.equal(500, connection:response().status)
+    server:expect "value are headers with a value that is no UTF%-8"
+    connection:send("GET /kept HTTP/1.1\r\nHost: a\r\n\r\n")
+    local problem = connection:response().body
+    assert.truthy(problem:find("value[1] are the headers of a request that is over", 1, true))
+    connection:close()
+  end)
+end)
 
 describe("a body", function()
   after_each(host.finish)

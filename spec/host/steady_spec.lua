@@ -13,6 +13,30 @@ local app = require "perigee".app "steady"
 app:get("/", function() return "hello\n" end)
 app:get("/json", function(req) return { path = req.path, agent = req.headers["user-agent"] } end)
 app:post("/echo", function(req) return req.body end)
+-- Strings and tables of all sizes, which grow, shrink and are collected meanwhile.
+app:get("/sizes", function()
+  local kept = {}
+  for round = 1, 3 do
+    for size = 0, 700 do
+      local list, set = {}, {}
+      for i = 1, size % 40 do
+        list[i] = size
+        set["k" .. i] = size
+      end
+      for i = 1, size % 40, 2 do list[i], set["k" .. i] = nil, nil end
+      kept[size] = { text = (string.char(97 + size % 26)):rep(size) .. round, list = list, set = set }
+    end
+    collectgarbage()
+    for size = 0, 700 do
+      local one = kept[size]
+      if one.text ~= (string.char(97 + size % 26)):rep(size) .. round then return "text " .. size end
+      for i = 2, size % 40, 2 do
+        if one.list[i] ~= size or one.set["k" .. i] ~= size then return "table " .. size end
+      end
+    end
+  end
+  return "intact"
+end)
 return app
 ]]
 
@@ -38,6 +62,11 @@ end
 
 describe("many requests", function()
   after_each(host.finish)
+
+  it("find their values as they left them, whatever their sizes", function()
+    local server = host.serve { app = app, flags = { "--workers", "1" }, binary = host.release_binary }
+    for _ = 1, 5 do assert.equal("intact", client.request(server.target, "GET", "/sizes").body) end
+  end)
 
   it("grow neither memory nor descriptors", function()
     local server = host.serve { app = app, flags = { "--workers", "1" }, binary = host.release_binary }

@@ -25,6 +25,7 @@ local fake = {
   result = 0,  -- what they return next
 }
 
+local made, codes = 0, {}
 local requests = {} -- address → { headers = { { name, value } }, keep = strings }
 
 local function address(pointer)
@@ -54,6 +55,10 @@ function fake.request(fields)
   request.version_major, request.version_minor = 1, 1
   request.serial = fields.serial or 1
   request.state = 1
+  request.number, made = made, made + 1
+  local method = fields.method or "GET"
+  codes[method] = codes[method] or made
+  request.method_code = codes[method]
   requests[address(request)] = { headers = fields.headers or {}, trailers = fields.trailers,
     ip = fields.ip or "127.0.0.1", keep = keep }
   return request

@@ -5,11 +5,13 @@
 
 local busted = require "busted"
 
--- perigee.json_codec is C and in the program. Specs of Lua modules have it from a library of its own,
--- which PERIGEE_JSON names.
-package.preload["perigee.json_codec"] = function()
-  local path = os.getenv "PERIGEE_JSON" or "build/release/libperigee_json.so"
-  return assert(package.loadlib(path, "luaopen_perigee_json_codec"))()
+-- These are C and in the program. Specs of Lua modules have them from a library of its own, which
+-- PERIGEE_JSON names.
+for _, name in ipairs { "json_codec", "urlencoded_codec" } do
+  package.preload["perigee." .. name] = function()
+    local path = os.getenv "PERIGEE_JSON" or "build/release/libperigee_json.so"
+    return assert(package.loadlib(path, "luaopen_perigee_" .. name))()
+  end
 end
 
 local troubles = 0

@@ -30,11 +30,13 @@ describe("strict globals", function()
     local globals = {}
     strict.install(globals, "/srv/shop/")
     strict.install(globals, "/srv/admin/")
-    for path, expected in pairs { ["/srv/shop/a.lua"] = false, ["/srv/admin/b.lua"] = false,
-      ["/usr/lib/c.lua"] = true } do
+    local function may_write(path)
       local chunk = setfenv(assert(loadstring("leaked = 1", "@" .. path)), globals)
-      assert.equal(expected, (pcall(chunk)), path)
+      return (pcall(chunk))
     end
+    assert.is_false(may_write "/srv/shop/a.lua")
+    assert.is_false(may_write "/srv/admin/b.lua")
+    assert.is_true(may_write "/usr/lib/c.lua")
   end)
 
   it("refuse to be read by app code when there is none", function()

@@ -7,7 +7,8 @@
 ---
 --- Each method is atomic for its key, and none yields. Reads take no lock. A table is stored as JSON, and
 --- what comes back is a copy; an int64_t comes back as one, exactly; other numbers are doubles.
---- A time to live is the last argument where there is one: seconds, nil for ever.
+--- A time to live is the last argument where there is one: seconds, nil for ever; it is kept to a few
+--- milliseconds, as the clock it is read from goes in ticks.
 ---
 --- A key has 1 to 4096 bytes, a value up to 256 KiB; a number with a key of up to 24 bytes takes 64 bytes of
 --- the dict, everything else 32 more than its bytes and the key's, rounded up. With eviction "none" a full
