@@ -153,6 +153,7 @@ struct child *child_exec_zygote(
 					.region = manager->region_fd,
 					.feed = manager->feed_fd,
 					.bell = manager->bell_fd,
+					.tail = manager->tail_fd,
 					.bells = manager->bells,
 					.out = birth.out,
 					.err = birth.err},
@@ -184,6 +185,8 @@ static int send_order(
 
 	if (child->role == WIRE_ROLE_WORKER)
 		count += listen_sockets(&manager->listen, child->slot, fds + 3);
+	else if (child->instance != NULL && child->instance->managed->door != NULL)
+		count += listen_sockets(child->instance->managed->door, 0, fds + 3);
 	return wire_send(child->generation->zygote->control, &order, body->data, body->size, fds,
 		count, MSG_DONTWAIT);
 }

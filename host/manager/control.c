@@ -204,6 +204,44 @@ static void begin_terminate(struct control_request *request, struct slice block)
 	manager_stop(manager);
 }
 
+/* --- upgrade ---------------------------------------------------------------------------------- */
+
+static void begin_upgrade(struct control_request *request, struct slice block)
+{
+	struct manager *manager = control_manager(request);
+	char label[SINK_LABEL_SIZE];
+
+	(void)block;
+	child_label(request->asker, label);
+	upgrade_request(&manager->upgrade, label);
+}
+
+bool control_is_quiet(const struct manager *manager)
+{
+	LIST_EACH(node, &manager->control.requests)
+	{
+		if (control_at(node)->op != CONTROL_UPGRADE)
+			return false;
+	}
+	return true;
+}
+
+void control_on_upgrade(struct manager *manager, const char *why)
+{
+	CONTROL_EACH(node, manager)
+	{
+		struct control_request *request = control_at(node);
+
+		if (request->op != CONTROL_UPGRADE)
+			continue;
+		if (why != NULL)
+			control_fail(request, "failed", "%s", why);
+		else
+			control_succeed(request, "the new program takes over");
+	}
+	control_sweep(&manager->control);
+}
+
 /* --- requests --------------------------------------------------------------------------------- */
 
 typedef void control_begin(struct control_request *request, struct slice block);
@@ -215,6 +253,7 @@ static const struct {
 	[CONTROL_RELOAD] = {"reload", begin_reload},
 	[CONTROL_SCALE] = {"scale", begin_scale},
 	[CONTROL_TERMINATE] = {"terminate", begin_terminate},
+	[CONTROL_UPGRADE] = {"upgrade", begin_upgrade},
 	[CONTROL_RESTART] = {"restart", control_begin_restart},
 	[CONTROL_STOP] = {"stop", control_begin_stop},
 	[CONTROL_MANAGE] = {"manage", control_begin_manage},

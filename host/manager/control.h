@@ -52,6 +52,12 @@ void control_on_instance_ready(struct managed_instance *instance);
 void control_on_instance_failed(struct managed_instance *instance, const char *why);
 void control_on_instance_ended(struct managed_instance *instance);
 
+/* Another program takes this one's place next; or does not, and why. */
+void control_on_upgrade(struct manager *manager, const char *why);
+
+/* Whether nobody waits for anything but that. */
+bool control_is_quiet(const struct manager *manager);
+
 /* How many workers there are to be has changed. */
 void control_on_scaled(struct manager *manager);
 

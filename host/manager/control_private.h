@@ -10,6 +10,7 @@ enum control_op {
 	CONTROL_RELOAD,
 	CONTROL_SCALE,
 	CONTROL_TERMINATE,
+	CONTROL_UPGRADE,
 	CONTROL_RESTART, /* from here on: control_processes.c */
 	CONTROL_STOP,
 	CONTROL_MANAGE,

@@ -18,6 +18,7 @@
 
 /* --- addresses ------------------------------------------------------------------------------ */
 
+#define ONE_BACKLOG 128 /* connections that may wait at a socket that no setting is about */
 static int parse_port(const char *text, in_port_t *ret_port)
 {
 	char *end;
@@ -330,6 +331,16 @@ int listen_open(struct listen_set *set, const struct manager_settings *settings,
 	}
 	listen_set_live(set, settings->workers);
 	return 0;
+}
+
+int listen_open_one(struct listen_set *set, const char *address, bool is_secure,
+	const struct identity *identity, struct error *error)
+{
+	*set = (struct listen_set){.identity = identity, .backlog = ONE_BACKLOG};
+	if (address_open(set, address, is_secure, error) == 0)
+		return 0;
+	listen_close(set);
+	return -1;
 }
 
 int listen_grow(struct listen_set *set, uint32_t slots, struct error *error)

@@ -56,6 +56,10 @@ struct listen_set {
 int listen_open(struct listen_set *set, const struct manager_settings *settings,
 	const struct identity *identity, struct error *error);
 
+/* Opens one address with one socket, of slot 0. Returns and fails as listen_open. */
+int listen_open_one(struct listen_set *set, const char *address, bool is_secure,
+	const struct identity *identity, struct error *error);
+
 /* Makes sure that slots 0 to `slots`-1 have sockets. Returns 0, or -1 with *error. */
 int listen_grow(struct listen_set *set, uint32_t slots, struct error *error);
 

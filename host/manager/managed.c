@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "manager/managed_door.h"
 #include "manager/manager.h"
 
 #define YOUNG_FACTOR 5 /* as in slot.c: one that lived so many restart_delay_min was all right */
@@ -33,6 +34,7 @@ static void close_instance(struct managed_instance *instance)
 	if (managed->count != 0)
 		return;
 	list_remove(&managed->node);
+	managed_door_close(managed);
 	managed_terms_free(&managed->terms);
 	free(managed);
 }
@@ -381,6 +383,15 @@ static size_t count_names(const struct manager *manager)
 	return count;
 }
 
+/* One that cannot listen where it is to runs all the same, and says so. */
+static void open_door(struct managed *managed)
+{
+	struct error error;
+
+	if (managed_door_open(managed, &error) != 0)
+		sink_log(&managed->manager->sink, "%s: %s", managed->terms.name, error.text);
+}
+
 /* Takes the terms over. NULL with *error, and then they are freed. */
 static struct managed *add(
 	struct manager *manager, struct managed_terms *terms, bool dynamic, struct error *error)
@@ -402,6 +413,7 @@ static struct managed *add(
 	managed->terms = *terms;
 	managed->dynamic = dynamic;
 	list_append(&manager->managed, &managed->node);
+	open_door(managed);
 	for (uint32_t i = 0; i < terms->workers; i++)
 		open_instance(managed, i);
 	return managed;
@@ -445,6 +457,7 @@ static void replace_terms(struct managed *managed, struct managed_terms *terms)
 	managed_terms_free(&managed->terms);
 	managed->terms = *terms;
 	managed->dynamic = false;
+	open_door(managed);
 	for (uint32_t i = 0; i < terms->workers; i++) {
 		struct managed_instance *instance = find_index(managed, i);
 

@@ -22,6 +22,7 @@
 #define MANAGED_MAX 128 /* names at once */
 
 struct child;
+struct listen_set;
 struct manager;
 
 struct managed_instance {
@@ -47,6 +48,9 @@ struct managed {
 	struct managed_terms terms;
 	bool dynamic;  /* asked for by a running process, not by the plan */
 	bool declared; /* by the current plan */
+	struct listen_set
+		*door;      /* where its processes accept clients, see managed_door.h; or NULL */
+	char *door_address; /* as its terms had it */
 	struct managed_instance *instances[MANAGED_WORKERS_MAX];
 	uint32_t count; /* of instances; the name goes with the last one */
 };

@@ -95,6 +95,8 @@ static int read_all(struct managed_terms *terms, struct error *error)
 		return -1;
 	terms->name = record_find(block, "name");
 	terms->function = record_find(block, "function");
+	terms->listen = record_find(block, "listen");
+	terms->is_secure = record_find(block, "tls") != NULL;
 	if (check_name(terms->name, error) != 0 || read_flags(terms, block, error) != 0 ||
 		read_numbers(terms, block, error) != 0 || read_policy(terms, block, error) != 0)
 		return -1;

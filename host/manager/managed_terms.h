@@ -37,6 +37,8 @@ struct managed_terms {
 	uint64_t start_timeout; /* ms until it is ready; 0: the setting's */
 	uint64_t stop_timeout;  /* ms from the word to stop to SIGKILL; 0: graceful_timeout */
 	int stop_signal;        /* a command's */
+	const char *listen;     /* address at which it serves clients, as in listen.h; or NULL */
+	bool is_secure;         /* what comes there is TLS */
 };
 
 /* Reads a block, of which a copy is kept. Returns 0, or -1 with *error and *ret_terms untouched. */

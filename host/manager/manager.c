@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "manager/main.h"
+#include "manager/managed_door.h"
 #include "manager/reaper.h"
 #include "manager/spawn.h"
 #include "manager/upgrade_state.h"
@@ -406,6 +407,9 @@ static int make_memory(struct manager *manager, struct error *error)
 	manager->bell_fd = shm_feed_create_bell(error);
 	if (manager->bell_fd < 0 || shm_bells_create(manager->bells, WIRE_FD_END, error) != 0)
 		return -1;
+	manager->tail_fd = shm_tail_create(error);
+	if (manager->tail_fd < 0)
+		return -1;
 	manager->slots_fd = shm_slots_create(error);
 	if (manager->slots_fd < 0)
 		return -1;
@@ -486,6 +490,9 @@ static int set_up(
 	manager->oom_seen = child_oom_count();
 	if (sink_open(&manager->sink, &manager->loop, &manager->identity, error) != 0)
 		return -1;
+	manager->sink.tail = shm_tail_open(manager->tail_fd, error);
+	if (manager->sink.tail == NULL)
+		return -1;
 	return state->size != 0 ? go_on(manager, state, error) : 0;
 }
 
@@ -500,6 +507,7 @@ static void tear_down(struct manager *manager)
 {
 	upgrade_end(&manager->upgrade);
 	listen_close(&manager->listen);
+	managed_door_close_all(manager);
 	if (manager->served)
 		sink_log(&manager->sink, "stopped");
 	sink_close(&manager->sink, FINAL_WRITES);

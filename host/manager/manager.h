@@ -57,6 +57,7 @@ struct manager {
 	int feed_fd;              /* the memfd of what workers publish; never mapped here */
 	int bell_fd;              /* its eventfd */
 	int bells[SHM_BELLS];     /* the eventfds of shared objects */
+	int tail_fd;              /* the memfd of the last of the log */
 	int region_fd;            /* the shared objects' memfd; never mapped here */
 	struct shm_slots *slots_table;
 	bool seats_taken[SHM_SEATS_MAX];

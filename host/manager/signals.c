@@ -54,7 +54,7 @@ static void on_reopen(struct manager *manager, int number)
 static void on_upgrade(struct manager *manager, int number)
 {
 	(void)number;
-	upgrade_request(&manager->upgrade);
+	upgrade_request(&manager->upgrade, "SIGUSR2");
 }
 
 static void on_child(struct manager *manager, int number)

@@ -117,6 +117,10 @@ static bool add_line(struct sink *sink, const char *label, const char *text, siz
 	(void)buffer_add(&sink->pending, head, (size_t)head_size);
 	(void)buffer_add(&sink->pending, text, size);
 	(void)buffer_add(&sink->pending, "\n", 1);
+	if (sink->tail != NULL)
+		shm_tail_write(sink->tail,
+			sink->pending.data + sink->pending.size - (size_t)head_size - size - 1,
+			(size_t)head_size + size + 1);
 	return true;
 }
 

@@ -17,6 +17,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "manager/identity.h"
+#include "shm/tail.h"
 
 #define SINK_LINE_LIMIT    (64 * 1024)   /* bytes of one line; a longer one is cut into several */
 #define SINK_PENDING_LIMIT (1024 * 1024) /* bytes kept for a reader that is behind */
@@ -30,6 +31,7 @@ struct sink {
 	char *path;            /* of the log file, or NULL for stderr */
 	struct buffer pending; /* lines not yet taken */
 	uint64_t dropped;      /* lines dropped since the last one that was written */
+	struct shm_tail *tail; /* gets each line too; NULL before it is there */
 };
 
 /* One pipe whose lines go to the sink. Embedded in its owner. */

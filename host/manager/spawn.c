@@ -121,9 +121,10 @@ _Noreturn static void become_zygote(const struct spawn_zygote *fds, pid_t manage
 {
 	const int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	int sources[WIRE_FD_END] = {input, fds->out, fds->err, fds->settings, fds->control,
-		fds->slots, fds->region, fds->feed, fds->bell};
+		fds->slots, fds->region, fds->feed, fds->bell, fds->tail};
 	int targets[WIRE_FD_END] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, WIRE_FD_SETTINGS,
-		WIRE_FD_CONTROL, WIRE_FD_SLOTS, WIRE_FD_REGION, WIRE_FD_FEED, WIRE_FD_BELL};
+		WIRE_FD_CONTROL, WIRE_FD_SLOTS, WIRE_FD_REGION, WIRE_FD_FEED, WIRE_FD_BELL,
+		WIRE_FD_TAIL};
 	char *const arguments[] = {
 		(char[]){"perigee: main" SPAWN_TITLE_ROOM}, (char[]){"@zygote"}, NULL};
 	struct spawn_failure failure = {0};

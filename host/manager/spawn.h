@@ -56,6 +56,7 @@ struct spawn_zygote {
 	int region;
 	int feed;
 	int bell;
+	int tail;
 	const int *bells; /* WIRE_BELLS of them */
 	int out;          /* its stdout and stderr */
 	int err;

@@ -46,7 +46,7 @@ static bool is_quiet(const struct manager *manager)
 
 	if (manager->phase != MANAGER_SERVING || manager->reload.phase != RELOAD_NONE ||
 		current->zygote == NULL || current->zygote->state != CHILD_READY ||
-		!current->announced || manager->control.waiting != 0 || manager->guardian.pid == 0)
+		!current->announced || !control_is_quiet(manager) || manager->guardian.pid == 0)
 		return false;
 	for (uint32_t i = 0; i < manager->workers; i++) {
 		if (!slot_is_quiet(&manager->slots[i]))
@@ -67,6 +67,7 @@ static void give_up(struct upgrade *upgrade, const char *why)
 	if (upgrade->paused)
 		managed_resume(upgrade->manager);
 	upgrade->held = upgrade->wanted = upgrade->paused = upgrade->can = false;
+	control_on_upgrade(upgrade->manager, why);
 }
 
 /* --- asking the other program ----------------------------------------------------------------- */
@@ -162,6 +163,7 @@ static void on_answer(uv_poll_t *handle, int status, int events)
 	close_probe(upgrade);
 	(void)uv_timer_stop(&upgrade->timer);
 	upgrade->can = true;
+	control_on_upgrade(upgrade->manager, NULL);
 	managed_pause(upgrade->manager);
 	upgrade->paused = true;
 	upgrade_try(upgrade);
@@ -215,13 +217,13 @@ void upgrade_try(struct upgrade *upgrade)
 		give_up(upgrade, "there was no quiet moment for it");
 }
 
-void upgrade_request(struct upgrade *upgrade)
+void upgrade_request(struct upgrade *upgrade, const char *why)
 {
 	struct manager *manager = upgrade->manager;
 
 	if (manager_stopping(manager) || upgrade->wanted)
 		return;
-	sink_log(&manager->sink, "SIGUSR2: upgrade%s",
+	sink_log(&manager->sink, "%s: upgrade%s", why,
 		is_quiet(manager) ? "" : ", when what is under way is done");
 	upgrade->wanted = true;
 	upgrade->since = clock_now();

@@ -38,8 +38,9 @@ struct upgrade {
 
 void upgrade_init(struct upgrade *upgrade, struct manager *manager);
 
-/* Asks for it. What becomes of it is told in the log. */
-void upgrade_request(struct upgrade *upgrade);
+/* Asks for it, for a reason that the log names. What becomes of it is told there, and to control.
+ */
+void upgrade_request(struct upgrade *upgrade, const char *why);
 
 /* Looks whether its time has come; for the tick. */
 void upgrade_try(struct upgrade *upgrade);

@@ -25,7 +25,7 @@ static const struct {
 	bool many;    /* any number of such records; others come once */
 } records[] = {
 	{"version", 2, 0, false},   /* UPGRADE_VERSION, WIRE_VERSION */
-	{"memory", 5, 0x1f, false}, /* settings, region, slots, feed, bell */
+	{"memory", 6, 0x3f, false}, /* settings, region, slots, feed, bell, tail */
 	{"shared_bell", 1, 0x1, true}, {"guardian", 2, 0x2, false}, /* pid, pipe */
 	{"pid_file_fd", 1, 0x1, true},
 	{"counts", 4, 0, false},       /* workers, sockets' slots, last child, last generation */
@@ -68,8 +68,9 @@ static int memfd_of(const struct buffer *content, struct error *error)
 static void add_memory(struct buffer *block, const struct manager *manager)
 {
 	add(block, "version", 2, N(UPGRADE_VERSION), N(WIRE_VERSION));
-	add(block, "memory", 5, N(manager->settings_fd), N(manager->region_fd),
-		N(manager->slots_fd), N(manager->feed_fd), N(manager->bell_fd));
+	add(block, "memory", 6, N(manager->settings_fd), N(manager->region_fd),
+		N(manager->slots_fd), N(manager->feed_fd), N(manager->bell_fd),
+		N(manager->tail_fd));
 	for (size_t i = 0; i < SHM_BELLS; i++)
 		add(block, "shared_bell", 1, N(manager->bells[i]));
 	add(block, "guardian", 2, N(manager->guardian.pid), N(manager->guardian.pipe));
@@ -265,6 +266,7 @@ static int take_memory(void *context, const int64_t *numbers)
 	manager->slots_fd = (int)numbers[2];
 	manager->feed_fd = (int)numbers[3];
 	manager->bell_fd = (int)numbers[4];
+	manager->tail_fd = (int)numbers[5];
 	return 0;
 }
 

@@ -207,6 +207,20 @@ static void timer_on(uv_timer_t *timer)
 	script_leave(script);
 }
 
+void script_where(struct script *script, uint64_t serial, char *text, size_t size)
+{
+	text[0] = '\0';
+	script_enter(script);
+	lua_pushnumber(script->lua, (lua_Number)serial);
+	if (script_call(script, SCRIPT_WHERE, 1, 1) == 0) {
+		const char *where = lua_tostring(script->lua, -1);
+
+		(void)snprintf(text, size, "%s", where != NULL ? where : "");
+		lua_pop(script->lua, 1);
+	}
+	script_leave(script);
+}
+
 void script_shared_changed(struct script *script)
 {
 	script_enter(script);
@@ -379,6 +393,7 @@ static void open_entry(lua_State *lua, struct script *script)
 		[SCRIPT_ANSWER] = "answer",
 		[SCRIPT_TICK] = "tick",
 		[SCRIPT_READY] = "ready",
+		[SCRIPT_WHERE] = "where",
 		[SCRIPT_CHANGED] = "changed",
 		[SCRIPT_LEAKS] = "leaks",
 		[SCRIPT_TRACE] = "trace",

@@ -83,6 +83,10 @@ void script_set_request(struct script *script, script_request_function *request,
 /* The manager's answer to request `id`, a record block. May be called while Lua runs. */
 void script_answer(struct script *script, int32_t id, struct slice block);
 
+/* Where in the app's code the handler of request `serial` waits: "app.lua:10"; "" when that cannot
+ * be told. `text` gets at most `size` bytes, the NUL included. */
+void script_where(struct script *script, uint64_t serial, char *text, size_t size);
+
 /* The handler's side of a request; a worker's struct http_handler calls these. */
 void script_http_request(struct script *script, struct http_request *request);
 void script_http_cancel(struct script *script, struct http_request *request, enum http_cancel why);

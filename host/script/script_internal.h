@@ -51,6 +51,7 @@ enum script_function {
 	SCRIPT_ANSWER,    /* (id, block): what the manager says to a request */
 	SCRIPT_TICK,      /* (): the timer ran out */
 	SCRIPT_READY,     /* (): resumes what was woken */
+	SCRIPT_WHERE,     /* (serial): where the handler of a request waits */
 	SCRIPT_CHANGED,   /* (): shared objects that are waited for may have changed */
 	SCRIPT_LEAKS,     /* (): names the open handles, or nil */
 	SCRIPT_TRACE,     /* (error): message handler */

@@ -21,6 +21,7 @@ struct shm_activity_request {
 	char target[160]; /* as received */
 	char id[64];      /* as req.id */
 	char ip[48];      /* as req.peer_ip */
+	char where[96];   /* "app.lua:10", where its handler waits; "" when it is young */
 };
 
 struct shm_activity_list {

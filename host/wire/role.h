@@ -34,11 +34,11 @@ int wire_role_parse(int argc, char **argv);
 #define WIRE_FD_REGION  6 /* zygote: memfd with the shared objects, see shm/region.h */
 #define WIRE_FD_FEED    7 /* zygote: memfd with what workers publish, see shm/feed.h */
 #define WIRE_FD_BELL    8 /* zygote: eventfd that says that there is something in it */
-#define WIRE_FD_BELLS                                                                              \
-	9 /* zygote: the eventfds of shared objects, WIRE_BELLS of them, shm/wait.h                \
-	   */
-#define WIRE_BELLS  32
-#define WIRE_FD_END (WIRE_FD_BELLS + WIRE_BELLS) /* one past the last */
+#define WIRE_FD_TAIL    9 /* zygote: memfd with the last of the log, see shm/tail.h */
+/* zygote: the eventfds of shared objects, WIRE_BELLS of them, see shm/wait.h */
+#define WIRE_FD_BELLS 10
+#define WIRE_BELLS    32
+#define WIRE_FD_END   (WIRE_FD_BELLS + WIRE_BELLS) /* one past the last */
 
 #define WIRE_FD_SHEPHERD 3 /* shepherd: socket to who started it; it has none of the above */
 

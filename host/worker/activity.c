@@ -9,6 +9,7 @@
 
 #define LOOK_IDLE 1000 /* ms between two looks while nothing was in flight at the last */
 #define LOOK_BUSY 100  /* ms else */
+#define OLD       1000 /* ms after which it is told where a handler waits */
 
 static void copy(char *to, size_t room, struct slice from)
 {
@@ -22,6 +23,7 @@ static void copy(char *to, size_t room, struct slice from)
 void activity_note(struct shm_activity_request *note, const struct http_open_request *request)
 {
 	note->serial = request->serial;
+	note->where[0] = '\0';
 	note->since = request->since;
 	note->version_minor = (uint32_t)request->version_minor;
 	copy(note->method, sizeof note->method, request->method);
@@ -46,6 +48,19 @@ void activity_list(struct http_server *server, struct shm_activity_list *list)
 	http_server_each_open(server, add, list);
 }
 
+/* Where the handlers of those stand that have taken a while. */
+static void locate(const struct activity *activity, struct shm_activity_list *list)
+{
+	for (uint32_t i = 0; i < list->count; i++) {
+		struct shm_activity_request *note = &list->requests[i];
+
+		note->where[0] = '\0';
+		if (list->at - note->since >= OLD)
+			script_where(
+				activity->script, note->serial, note->where, sizeof note->where);
+	}
+}
+
 static void on_look(uv_timer_t *timer)
 {
 	struct activity *activity = timer->data;
@@ -54,13 +69,15 @@ static void on_look(uv_timer_t *timer)
 	activity_list(activity->server, &activity->list);
 	if (before == 0 && activity->list.total == 0)
 		return;
+	locate(activity, &activity->list);
 	shm_activity_write(activity->place, &activity->list);
 	uv_timer_set_repeat(timer, activity->list.total == 0 ? LOOK_IDLE : LOOK_BUSY);
 }
 
 void activity_start(struct activity *activity, uv_loop_t *loop, struct http_server *server,
-	struct shm_activity *place)
+	struct script *script, struct shm_activity *place)
 {
+	activity->script = script;
 	activity->server = server;
 	activity->place = place;
 	CHECK(uv_timer_init(loop, &activity->timer) == 0);

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "http/server.h"
+#include "wire/record.h"
 #include "wire/role.h"
 #include "worker/activity.h"
 #include "worker/lifeline.h"
@@ -220,13 +221,21 @@ static void set_heir(struct worker *worker, int heir)
 	http_server_set_heir(worker->server, heir);
 }
 
+static bool is_secure(const struct worker *worker, size_t listener)
+{
+	const struct slice terms = worker->birth->terms;
+
+	return terms.size != 0 ? record_find(terms, "tls") != NULL
+			       : worker->settings.is_secure[listener];
+}
+
 /* The word to accept has come. What has connected by now waits in the sockets. */
 static void serve(struct worker *worker)
 {
 	struct error error;
 
 	for (size_t i = 0; i < worker->birth->listener_count; i++) {
-		struct tls_context *tls = worker->settings.is_secure[i] ? worker->birth->tls : NULL;
+		struct tls_context *tls = is_secure(worker, i) ? worker->birth->tls : NULL;
 
 		if (http_server_listen(worker->server, worker->birth->listeners[i], tls,
 			    worker->settings.app_of[i], &error) != 0)
@@ -309,6 +318,12 @@ static int open_feed(struct worker *worker, struct http_counters *counters, stru
 		&worker->feed, &worker->loop, worker->server, counters, &place, error);
 }
 
+/* Whether it is in a slot of the manager's. */
+static bool is_worker(const struct worker *worker)
+{
+	return worker->birth->single == NULL && worker->birth->terms.size == 0;
+}
+
 /* before_server_start is done. */
 static void on_may_serve(void *context, bool ok, struct slice text)
 {
@@ -318,7 +333,7 @@ static void on_may_serve(void *context, bool ok, struct slice text)
 	if (!ok)
 		fail_start(worker, text);
 	shm_seat_beat(worker->birth->seat, clock_now());
-	if (worker->birth->single == NULL) { /* else nobody would replace it */
+	if (is_worker(worker)) { /* else nobody would replace it */
 		if (start_watchdog(worker, &error) != 0)
 			fail_start_error(worker, &error);
 		recycle_start(&worker->recycle, &worker->settings.recycle, on_used_up, worker);
@@ -326,6 +341,8 @@ static void on_may_serve(void *context, bool ok, struct slice text)
 	/* Before it is said: main_process_ready comes after what a hook does without waiting. */
 	script_start(worker->script, "perigee.worker", "after_start", SLICE(""), on_told, worker);
 	tell(worker, WIRE_READY, SLICE(""));
+	if (worker->birth->terms.size != 0)
+		serve(worker); /* that word is for workers */
 }
 
 static void open_handles(struct worker *worker)
@@ -346,7 +363,9 @@ static struct slice describe(const struct worker *worker, struct buffer *block)
 {
 	char number[16];
 
-	(void)record_add(block, "role", "worker");
+	if (worker->birth->terms.size != 0)
+		CHECK(buffer_add(block, worker->birth->terms.data, worker->birth->terms.size) == 0);
+	(void)record_add(block, "role", worker->birth->terms.size != 0 ? "managed" : "worker");
 	(void)snprintf(number, sizeof number, "%u", worker->birth->slot);
 	(void)record_add(block, "slot", number);
 	(void)snprintf(number, sizeof number, "%u", worker->birth->generation);
@@ -358,15 +377,19 @@ static struct slice describe(const struct worker *worker, struct buffer *block)
 
 _Noreturn void worker_main(struct script *script, const struct worker_birth *birth)
 {
-	static struct worker worker; /* one per process */
-	struct http_counters *counters = (struct http_counters *)(void *)birth->seat->counters;
+	static struct worker worker;     /* one per process */
+	static struct http_counters own; /* what is no client of the app's does not count as one */
+	struct http_counters *counters =
+		birth->terms.size != 0 ? &own
+				       : (struct http_counters *)(void *)birth->seat->counters;
 	struct buffer block = {0};
 	struct error error;
 
 	worker = (struct worker){.birth = birth, .script = script, .heir = -1};
 	CHECK(uv_loop_init(&worker.loop) == 0);
 	script_set_loop(script, &worker.loop);
-	lifeline_open(&worker.lifeline, &worker.loop, script, WIRE_ROLE_WORKER, birth->control,
+	lifeline_open(&worker.lifeline, &worker.loop, script,
+		birth->terms.size != 0 ? WIRE_ROLE_MANAGED : WIRE_ROLE_WORKER, birth->control,
 		&lifeline_owner, &worker);
 	if (worker_settings_read(&worker.settings, birth->plan, &error) != 0 ||
 		http_server_new(&worker.server, &worker.loop, &worker.settings.http, &handler,
@@ -375,8 +398,8 @@ _Noreturn void worker_main(struct script *script, const struct worker_birth *bir
 		bell_watch_shared(&worker.bell, &worker.loop, script, &error) != 0)
 		fail_start_error(&worker, &error);
 	script_set_publish(script, worker_feed_publish, &worker.feed);
-	activity_start(
-		&worker.activity, &worker.loop, worker.server, shm_activity_of(birth->seat_number));
+	activity_start(&worker.activity, &worker.loop, worker.server, script,
+		shm_activity_of(birth->seat_number));
 	open_handles(&worker);
 	if (birth->single != NULL)
 		birth->single->on_loop(&worker.loop);

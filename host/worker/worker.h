@@ -34,6 +34,7 @@ struct worker_birth {
 	int listeners[WIRE_BIND_MAX];
 	size_t listener_count;
 	struct tls_context *tls; /* or NULL */
+	struct slice terms; /* of a managed process that serves, a checked record block; or none */
 };
 
 /* Runs the worker to its end in a freshly forked process, and exits. */

@@ -13,6 +13,7 @@
 #include "script/script.h"
 #include "shm/region.h"
 #include "shm/slots.h"
+#include "shm/tail.h"
 #include "shm/wait.h"
 #include "wire/message.h"
 #include "wire/record.h"
@@ -69,6 +70,7 @@ static int set_up(struct zygote *zygote, struct error *error)
 		(void)fd_set_cloexec(fd, 1);
 	shm_region_use(WIRE_FD_REGION);
 	shm_bells_use(WIRE_FD_BELLS);
+	shm_tail_use(WIRE_FD_TAIL);
 	zygote->slots = shm_slots_map(WIRE_FD_SLOTS, error);
 	if (zygote->slots == NULL || shm_slots_map_activity(WIRE_FD_SLOTS, error) != 0)
 		return -1;
@@ -143,13 +145,13 @@ static void forget_zygote(struct zygote *zygote, struct fork_fds *fds)
 	zygote_orders_forget(&zygote->orders);
 }
 
-_Noreturn static void become_worker(
+/* What a process that serves is born with; it lives as long as it. */
+static struct worker_birth *be_born(
 	struct zygote *zygote, const struct wire_message *order, struct fork_fds *fds)
 {
-	static struct worker_birth birth; /* one per process; lives as long as it */
+	static struct worker_birth birth; /* one per process */
 
 	forget_zygote(zygote, fds);
-	title_set("worker %u gen %u", order->slot, order->generation);
 	shm_slots_take(zygote->slots, (unsigned)order->number);
 	birth = (struct worker_birth){.slot = order->slot,
 		.generation = order->generation,
@@ -162,7 +164,29 @@ _Noreturn static void become_worker(
 		.tls = zygote->tls,
 		.listener_count = fds->listener_count};
 	memcpy(birth.listeners, fds->listeners, sizeof birth.listeners);
-	worker_main(zygote->script, &birth);
+	return &birth;
+}
+
+_Noreturn static void become_worker(
+	struct zygote *zygote, const struct wire_message *order, struct fork_fds *fds)
+{
+	const struct worker_birth *birth = be_born(zygote, order, fds);
+
+	title_set("worker %u gen %u", order->slot, order->generation);
+	worker_main(zygote->script, birth);
+}
+
+/* A managed process that serves clients lives as a worker does, with terms of its own. */
+_Noreturn static void become_server(
+	struct zygote *zygote, const struct zygote_order *order, struct fork_fds *fds)
+{
+	struct worker_birth *birth = be_born(zygote, &order->message, fds);
+	const char *name;
+
+	birth->terms = (struct slice){order->body.data, order->body.size};
+	name = record_find(birth->terms, "process");
+	title_set("%s gen %u", name != NULL ? name : "managed", order->message.generation);
+	worker_main(zygote->script, birth);
 }
 
 _Noreturn static void become_managed(
@@ -188,6 +212,8 @@ _Noreturn static void become_managed(
 _Noreturn static void become(
 	struct zygote *zygote, const struct zygote_order *order, struct fork_fds *fds)
 {
+	if (order->message.role == WIRE_ROLE_MANAGED && fds->listener_count != 0)
+		become_server(zygote, order, fds);
 	if (order->message.role == WIRE_ROLE_MANAGED)
 		become_managed(zygote, order, fds);
 	become_worker(zygote, &order->message, fds);

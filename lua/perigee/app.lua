@@ -78,6 +78,7 @@ function app.new(name, settings)
   self.given_settings = settings or {}
   self.router = router.new()
   self.background = background.new()
+  self.inspector_commands = {} -- name → what inspector_command was given
   self.gathered = {} -- listeners of blueprints that are among the app's
   self.around_none = nil -- what is around the answer when no route fits; set by freeze
   self.manager = main_process.new()
@@ -121,6 +122,17 @@ function app.freeze(self)
     response_hooks = hooks.order { self.response_hooks },
     exceptions = { self.exceptions },
   })
+end
+
+--- Gives the inspector a command of the app's own. It runs in the inspector's process, which has the
+--- app's code, app.shared and app.m, but not what before_server_start opens in workers. Raises at the
+--- caller's place; does not yield.
+---@param name string as in `perigee inspect NAME`
+---@param fn fun(args: table): any what it returns, JSON, is shown; what it raises is the answer too
+---@param options { help: string|nil, args: table<string, { type: "string"|"number"|"boolean",
+---   required: boolean|nil, default: any, help: string|nil }>|nil }|nil
+function methods:inspector_command(name, fn, options)
+  require("perigee.inspector.commands").add(self.inspector_commands, name, fn, options)
 end
 
 --- The URL of a route. Raises at the caller's place when there is no such route, or when a

@@ -144,6 +144,22 @@ function apps.run(served, name)
   if problem then error(problem, 0) end
 end
 
+--- Has the inspector, which is about the first one, know the commands of all. Raises when two are called
+--- the same.
+---@param served perigee.App[]
+function apps.share_commands(served)
+  local all = served[1].inspector_commands
+  for i = 2, #served do
+    for name, command in pairs(served[i].inspector_commands) do
+      if all[name] then
+        error(("%s: the app '%s' has an inspector command '%s', as another app has"):format(served[i].place,
+          served[i].name, name), 0)
+      end
+      all[name] = command
+    end
+  end
+end
+
 --- What app.m.workers says of each: who is served, and where.
 ---@param list perigee.ServedApp[]
 ---@return { name: string, file: string, bind: string[] }[]

@@ -9,9 +9,11 @@ local apps = require "perigee.apps"
 local bind = require "perigee.bind"
 local config = require "perigee.config"
 local files = require "perigee.files"
+local inspector = require "perigee.inspector.declare"
 local handles = require "perigee.handles"
 local log = require "perigee.log"
 local manage_terms = require "perigee.manage_terms"
+local request_metrics = require "perigee.request_metrics"
 local persist = require "perigee.shared.persist"
 local phase = require "perigee.phase"
 local record = require "perigee.record"
@@ -161,13 +163,13 @@ local function check_tls(list)
   for _, entry in ipairs(list) do
     if #entry.given.secure > 0 then secure = secure or entry.given end
   end
-  if not secure then
+  if not secure and not (values.inspector or ""):find("^tls:") then
     local name = values.tls_certificate and "tls_certificate" or values.tls_key and "tls_key"
     if name then
       error(("%s: %s is set, but no address in bind begins with 'tls:'"):format(origins[name] or name,
         name), 0)
     end
-  elseif not (values.tls_certificate and values.tls_key) then
+  elseif secure and not (values.tls_certificate and values.tls_key) then
     error(("%s: an address with 'tls:' needs tls_certificate and tls_key"):format(
       secure.origins.bind or "bind"), 0)
   end
@@ -218,6 +220,7 @@ function boot.evaluate(given, paths)
   end
   apps.settle(list, given)
   check_tls(list)
+  inspector.resolve(list[1].given)
   files.set_base(list[1].app.folder)
   if list[1].given.values.mode == "development" then log.set_level("debug") end
   return list
@@ -281,6 +284,9 @@ function boot.load(block)
   phase.current = "main_process_start"
   for _, app in ipairs(boot.apps) do scope.gather_listeners(app) end
   boot.run "main_process_start"
+  inspector.process(list[1].given)
+  apps.share_commands(boot.apps)
+  request_metrics.prepare(boot.apps)
   persist.schedule(boot.app)
   for i, app in ipairs(boot.apps) do app.background:prepare(i - 1) end
   phase.current = "main"

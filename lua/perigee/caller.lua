@@ -24,6 +24,20 @@ function caller.place()
   end
 end
 
+--- The same in a coroutine that waits.
+---@param co thread
+---@return string|nil # "app.lua:12"
+function caller.place_in(co)
+  for level = 0, 50 do
+    local info = getinfo(co, level, "Sl")
+    if not info then return nil end
+    if info.what ~= "C" and not caller.is_ours(info.source) then
+      return info.short_src .. ":" .. info.currentline
+    end
+  end
+  return nil
+end
+
 --- The place a function was written at.
 ---@param fn function
 ---@return string # "app.lua:12"

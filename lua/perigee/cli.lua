@@ -3,6 +3,7 @@
 ---     perigee serve APP [--bind ADDRESS]… [--workers N|auto] [--config FILE] [--set NAME=VALUE]… …
 ---     perigee check APP
 ---     perigee routes APP
+---     perigee inspect [WHAT]
 ---     perigee --version
 ---
 --- Exit status: 0 success, 1 the app or the world is at fault, 2 the command line is.
@@ -80,6 +81,23 @@ local function add_settings(command)
     :description("any setting by its name: --set backlog=128")
 end
 
+--- perigee inspect: what runs is asked over the inspector's address; see perigee.inspector.command.
+local function add_inspect(parser)
+  local inspect = parser:command("inspect", "Ask a running app what there is, or to do something.")
+  inspect:argument("WHAT", "state (default), top, requests, logs, reload, restart [NAME], scale N, upgrade, "
+    .. "shutdown, or a command of the app's with name=value"):target("words"):args("*")
+  inspect:option("--address -a", "Where it listens (default $PERIGEE_INSPECTOR, or unix:perigee.sock).")
+    :argname("<ADDRESS>"):target("address")
+  inspect:option("--key -k", "Its key (default $PERIGEE_INSPECTOR_KEY)."):argname("<TEXT>"):target("key")
+  inspect:option("--order", "Of restart: startup_first or shutdown_first."):argname("<WORD>"):target("order")
+  inspect:option("--bytes", "Of logs: how much to show of what was logged."):argname("<N>"):target("bytes")
+    :default("16384"):convert(tonumber)
+  inspect:flag("--follow -f", "Of logs: go on as it grows."):target("follow")
+  inspect:flag("--watch -w", "Show it anew each second."):target("watch")
+  inspect:flag("--json", "As JSON."):target("json")
+  return inspect
+end
+
 local function build_parser()
   local parser = argparse("perigee", "Runs Lua files as a supervised multi-process application.")
     :command_target("command"):require_command(false)
@@ -92,15 +110,15 @@ local function build_parser()
       .. "repeated"):target("apps"):args("+")
     add_settings(command)
   end
-  return parser, { serve = serve, check = check, routes = routes }
+  return parser, { serve = serve, check = check, routes = routes, inspect = add_inspect(parser) }
 end
 
-local command_names = { "serve", "check", "routes" }
+local command_names = { "serve", "check", "routes", "inspect" }
 
 --- Turns argparse's message into ours: one line with the nearest name.
 local function parse(parser, arguments)
   local first = arguments[1]
-  if first and not first:find("^%-") and not (first == "serve" or first == "check" or first == "routes") then
+  if first and not first:find("^%-") and nearest.find(first, command_names) ~= first then
     usage_error(("there is no command '%s'%s"):format(first, nearest.hint(first, command_names)))
   end
   local ok, result = parser:pparse(arguments)
@@ -244,6 +262,13 @@ local function run(arguments, environment)
   end
   if not result.command then
     usage_error("a command is missing: " .. table.concat(command_names, ", "))
+  end
+  if result.command == "inspect" then
+    result.action = table.remove(result.words, 1)
+    local ok, problem = pcall(require("perigee.inspector.command").run, result)
+    for _ = 1, 2 do collectgarbage() end -- the memory of what was closed
+    if not ok then tell_errors(error, problem, 0) end
+    return SUCCESS
   end
   local ok, given = pcall(cli.given, result, environment)
   if not ok then usage_error(given, result.command) end

@@ -18,6 +18,7 @@ local json = require "perigee.json"
 local log = require "perigee.log"
 local proxy = require "perigee.proxy"
 local request = require "perigee.request"
+local request_metrics = require "perigee.request_metrics"
 local scheduler = require "perigee.scheduler"
 local sending = require "perigee.sending"
 local sse = require "perigee.sse"
@@ -44,6 +45,7 @@ local router         -- of the app that is served; set by install, where there a
 local several        -- the apps, where there are several
 local watched = false -- development: what a handler was doing when it raised is kept
 local logs_client = false -- the access log needs to be told who stands behind trusted proxies
+local measure        -- counts how long requests take, or nil; set by install
 local tasks = {}     -- slot → task of its coroutine
 
 --- The folder of the app whose request is at work.
@@ -59,6 +61,7 @@ end
 function dispatch.install(served, ...)
   local all, config = { served, ... }, served.config
   several = #all > 1 and all or nil
+  measure = request_metrics.counter(served)
   router = served.router
   watched = config.mode == "development"
   local own_limits = several ~= nil -- which may differ from app to app
@@ -256,6 +259,7 @@ function dispatch.failed(slot, value, release)
     own.serial = req[SERIAL]
     own.request = req
     recover(own, req, fault, task.hooked)
+    if measure then measure(req[ROUTE], task.began) end
     if req[OPEN] then request.close_files(req) end
   end)
 end
@@ -360,7 +364,9 @@ function dispatch.body(slot, release)
   tasks[slot] = task
   function task.failed(value) dispatch.failed(slot, value, release) end
   while true do
+    if measure then task.began = C.script_now() end
     serve_one(task)
+    if measure then measure(task.request[ROUTE], task.began) end
     if task.request[OPEN] then request.close_files(task.request) end
     task.serial, task.request, task.cancelled, task.sleep = 0, nil, nil, nil
     scheduler.current = nil

@@ -1,5 +1,6 @@
 --- The functions C calls, and nothing else; script.c keeps them as references.
 local abi = require "perigee.abi"
+local caller = require "perigee.caller"
 local handles = require "perigee.handles"
 local scheduler = require "perigee.scheduler"
 local traceback = require "perigee.traceback"
@@ -57,6 +58,10 @@ function entry.open(address, release)
     answer = function(id, block) require("perigee.control").answer(id, block) end,
     tick = scheduler.tick,
     ready = scheduler.ready,
+    where = function(serial)
+      local task = scheduler.of_request(serial)
+      return task and caller.place_in(task.coroutine) or ""
+    end,
     changed = function() require("perigee.waiting").changed() end,
     leaks = handles.leaks,
     trace = function(value) return traceback.text(traceback.handler(value)) end,

@@ -59,6 +59,9 @@ end
 
 --- Keeps app code from running or ending the loop that Perigee runs.
 function handles.protect_loop()
+  local run = uv.run
+  --- Runs the loop for one turn: for the command line, whose loop is nobody else's.
+  function handles.run_once() return run("once") end
   for _, name in ipairs { "run", "stop", "loop_close" } do
     uv[name] = function()
       caller.fail("uv.%s: Perigee runs the event loop; wait with perigee.sleep, or in callbacks", name)

@@ -115,6 +115,15 @@ function methods:reload() -- luacheck: no self
   return control.ask("app.m:reload", "reload")
 end
 
+--- Has the program itself replaced by the one that is at its path now, as SIGUSR2 does: the same pid, no
+--- connection lost. Yields until the new one has said whether it can take over, which it does next.
+---@return true|nil # with a note; or nil, message, code: "failed", "stopping", "busy"
+---@return string|nil
+---@return string|nil
+function methods:upgrade() -- luacheck: no self
+  return control.ask("app.m:upgrade", "upgrade")
+end
+
 --- Stops the whole app, as SIGTERM does. Yields until the manager has begun to.
 ---@return true|nil # or nil, message, code
 ---@return string|nil
