@@ -152,8 +152,8 @@ function apps.share_commands(served)
   for i = 2, #served do
     for name, command in pairs(served[i].inspector_commands) do
       if all[name] then
-        error(("%s: the app '%s' has an inspector command '%s', as another app has"):format(served[i].place,
-          served[i].name, name), 0)
+        error(("%s: app:inspector_command('%s'): there is such a command already, at %s"):format(
+          command.place, name, all[name].place), 0)
       end
       all[name] = command
     end

@@ -173,6 +173,19 @@ app:add_task(function(given) print("task of " .. given.name) end, { name = "once
     assert.is_nil(uv.fs_stat(server.dir .. "/admin.sock"))
   end)
 
+  it("have one inspector, which knows the commands of all", function()
+    local command = "app:inspector_command('%s', function() return app.name end)"
+    local server = serve_two { flags = { "--inspector", "unix:inspector.sock" },
+      first = "", files = { ["other/other.lua"] = source("admin", "bind = '127.0.0.1:0'",
+        command:format "who") } }
+    local socket = server.dir .. "/inspector.sock"
+    wait.till(10, "the inspector", function() return uv.fs_stat(socket) end)
+    assert.equal("admin", host.run { "inspect", "--address", "unix:" .. socket, "who" }.stdout[1])
+    mentions(refusal { ["a.lua"] = source("shop", "", command:format "who"),
+      ["b.lua"] = source("admin", "bind = 0", command:format "who") },
+      "b.lua:18: app:inspector_command('who'): there is such a command already, at a.lua:18")
+  end)
+
   it("hold bodies to each one's limit", function()
     local server = serve_two { settings = ", body_limit = 10" }
     local function post(target, size)
