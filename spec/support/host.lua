@@ -65,6 +65,11 @@ function host.may_run_as(user)
     :format(user, user == "nobody" and "nogroup" or user, host.binary)) == 0
 end
 
+--- The source of an example app of scripts/apps.
+function host.example(name)
+  return assert(host.read_file("scripts/apps/" .. name .. ".lua"))
+end
+
 --- A port of 127.0.0.1 that nobody has.
 function host.free_port()
   local socket = uv.new_tcp()
