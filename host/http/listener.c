@@ -32,6 +32,7 @@ struct http_listener {
 	int fd;
 	bool shared;   /* other workers accept from the same queue */
 	bool deferred; /* what waits in it was left to them: they had their chance */
+	uint8_t app;
 };
 
 enum accepted { ACCEPTED_ONE, ACCEPTED_NONE, ACCEPTED_FAILED };
@@ -104,7 +105,7 @@ static enum accepted accept_one(const struct http_listener *listener)
 	}
 	fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0) {
-		if (http_connection_open(server, fd, listener->tls) == 0)
+		if (http_connection_open(server, fd, listener->tls, listener->app) == 0)
 			return ACCEPTED_ONE;
 		fail(server, ENOMEM);
 		return ACCEPTED_FAILED;
@@ -157,8 +158,8 @@ static bool is_shared(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &own, &size) != 0 || !own;
 }
 
-int http_listener_open(
-	struct http_server *server, int fd, struct tls_context *tls, struct error *error)
+int http_listener_open(struct http_server *server, int fd, struct tls_context *tls, uint8_t app,
+	struct error *error)
 {
 	struct http_listener *listener = calloc(1, sizeof *listener);
 	int one = 1;
@@ -177,6 +178,7 @@ int http_listener_open(
 	listener->fd = fd;
 	listener->shared = is_shared(fd);
 	listener->tls = tls;
+	listener->app = app;
 	list_append(&server->listeners.open, &listener->link);
 	http_server_handle_opened(server);
 	if (server->listeners.resume_at == HTTP_NEVER && !server->listeners.full)

@@ -162,9 +162,12 @@ static void say_hello(struct manager *manager)
 {
 	const struct manager_settings *settings = &manager->current->settings;
 
-	for (size_t i = 0; i < manager->listen.count; i++)
+	for (size_t i = 0; i < manager->listen.count; i++) {
+		const struct manager_app *app = manager_settings_app_at(settings, i);
+
 		sink_log(&manager->sink, "Perigee %s serves \"%s\" (%s) at %s", PERIGEE_VERSION,
-			settings->name, settings->app, manager->listen.addresses[i].url);
+			app->name, app->path, manager->listen.addresses[i].url);
+	}
 	sink_log(&manager->sink, "pid %d, %u worker%s, generation %u, %s mode, %s%s", (int)getpid(),
 		manager->workers, manager->workers == 1 ? "" : "s", manager->current->number,
 		settings->mode, settings->config[0] != '\0' ? "config " : "no config file",

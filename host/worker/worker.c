@@ -250,8 +250,8 @@ static void serve(struct worker *worker)
 	for (size_t i = 0; i < worker->birth->listener_count; i++) {
 		struct tls_context *tls = is_secure(worker, i) ? worker->birth->tls : NULL;
 
-		if (http_server_listen(worker->server, worker->birth->listeners[i], tls, &error) !=
-			0)
+		if (http_server_listen(worker->server, worker->birth->listeners[i], tls,
+			    worker->settings.app_of[i], &error) != 0)
 			fail_start_error(worker, &error);
 	}
 }

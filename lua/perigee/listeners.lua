@@ -21,6 +21,13 @@ listeners.names = {
 
 local backwards = { before_server_stop = true, after_server_stop = true, main_process_stop = true }
 
+--- Whether hooks of this name run in the opposite order.
+---@param name string
+---@return boolean
+function listeners.is_backwards(name)
+  return backwards[name] or false
+end
+
 ---@return table # name → list of { fn=, place= }
 function listeners.new()
   local set = {}
