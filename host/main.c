@@ -13,8 +13,10 @@
 #include "worker/zygote.h"
 
 /* The room of workers may not bind. */
-static const struct single_sockets sockets = {
-	.open = manager_alone_listen, .url = manager_alone_url, .close = manager_alone_close};
+static const struct single_sockets sockets = {.open = manager_alone_listen,
+	.url = manager_alone_url,
+	.app = manager_alone_app,
+	.close = manager_alone_close};
 
 static int run_command(int argc, char **argv)
 {

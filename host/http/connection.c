@@ -462,7 +462,7 @@ void http_connection_expire(struct http_connection *connection)
 	}
 }
 
-int http_connection_open(struct http_server *server, int fd, struct tls_context *tls)
+int http_connection_open(struct http_server *server, int fd, struct tls_context *tls, uint8_t app)
 {
 	struct http_connection *connection = http_connection_pool_take(&server->connections);
 
@@ -473,6 +473,7 @@ int http_connection_open(struct http_server *server, int fd, struct tls_context 
 	memset(connection, 0, sizeof *connection);
 	connection->server = server;
 	connection->fd = fd;
+	connection->app = app;
 	list_init(&connection->link);
 	if ((tls != NULL && http_secure_open(connection, tls) != 0) ||
 		uv_poll_init(server->loop, &connection->poll, fd) != 0) {

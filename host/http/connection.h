@@ -52,6 +52,7 @@ struct http_connection {
 	size_t output_at;               /* how much of it is sent; while lingering: bytes dropped */
 	struct tls_session *tls;        /* or NULL; then `output` holds records, see secure.h */
 	int fd;
+	uint8_t app;     /* of the listening socket it came to; see http_server_listen */
 	uint8_t wait;    /* enum http_wait */
 	uint8_t closing; /* enum http_closing */
 	uint8_t events;  /* the UV_… events that are polled for */
@@ -70,7 +71,7 @@ struct http_connection_pool {
  * Takes `fd`, accepted or adopted, as an idle connection; under TLS if `tls` is not NULL. Returns
  * 0, or -1: the fd is closed then.
  */
-int http_connection_open(struct http_server *server, int fd, struct tls_context *tls);
+int http_connection_open(struct http_server *server, int fd, struct tls_context *tls, uint8_t app);
 
 /* Goes on after the handler did something outside of on_request. */
 void http_connection_resume(struct http_connection *connection);

@@ -11,6 +11,7 @@
 #include "http/handover.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,11 +32,13 @@ struct http_channel {
 
 /* The bytes of a message beside its descriptors, which are idle HTTP/1 connections. */
 struct message {
-	uint8_t version; /* MESSAGE_VERSION */
-	uint8_t count;   /* descriptors beside it */
+	uint8_t version;           /* MESSAGE_VERSION */
+	uint8_t count;             /* descriptors beside it */
+	uint8_t apps[FD_PASS_MAX]; /* the `app` of each; left out when all are 0, as for most */
 };
 
 #define MESSAGE_VERSION 1
+#define MESSAGE_SHORT   offsetof(struct message, apps)
 
 void http_handover_init(struct http_handover *handover)
 {
@@ -92,11 +95,17 @@ static void warn(struct http_server *server, const char *what, int code)
 	server->handler->on_warning(server->context, text);
 }
 
+static bool is_understood(const struct message *message, size_t size)
+{
+	return message->version == MESSAGE_VERSION &&
+	       (size == MESSAGE_SHORT || size == sizeof *message);
+}
+
 /* Takes one message. Returns whether there may be another. */
 static bool adopt_some(struct http_channel *channel)
 {
 	struct http_server *server = channel->server;
-	struct message message;
+	struct message message = {0};
 	int fds[FD_PASS_MAX];
 	size_t count = FD_PASS_MAX;
 	ssize_t size = fd_receive(channel->fd, &message, sizeof message, fds, &count, MSG_DONTWAIT);
@@ -113,9 +122,9 @@ static bool adopt_some(struct http_channel *channel)
 		return false;
 	}
 	for (size_t i = 0; i < count; i++) {
-		if (size != sizeof message || message.version != MESSAGE_VERSION)
+		if (!is_understood(&message, (size_t)size))
 			fd_close(&fds[i]);
-		else if (http_connection_open(server, fds[i], NULL) != 0)
+		else if (http_connection_open(server, fds[i], NULL, message.apps[i]) != 0)
 			warn(server, "a connection is lost", ENOMEM);
 	}
 	return true;
@@ -215,6 +224,7 @@ static int pass_some(struct http_server *server)
 	struct http_connection *passed[FD_PASS_MAX];
 	int fds[FD_PASS_MAX] = {0};
 	struct message message = {.version = MESSAGE_VERSION};
+	size_t size = MESSAGE_SHORT;
 	size_t count = 0;
 
 	LIST_EACH(node, &server->waits[HTTP_WAIT_REQUEST])
@@ -223,11 +233,13 @@ static int pass_some(struct http_server *server)
 			break;
 		passed[count] = LIST_ENTRY(node, struct http_connection, link);
 		fds[count] = passed[count]->fd;
+		message.apps[count] = passed[count]->app;
+		if (passed[count]->app != 0)
+			size = sizeof message;
 		count++;
 	}
 	message.count = (uint8_t)count;
-	if (fd_send(server->handover.heir->fd, &message, sizeof message, fds, count,
-		    MSG_DONTWAIT) != 0)
+	if (fd_send(server->handover.heir->fd, &message, size, fds, count, MSG_DONTWAIT) != 0)
 		return -1;
 	for (size_t i = 0; i < count; i++)
 		http_connection_close(passed[i]);

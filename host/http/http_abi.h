@@ -38,6 +38,7 @@ struct http_request {
 	uint8_t method_code;   /* the same number for the same method */
 	int32_t number; /* of this memory, from 0: the same for every request that is held here */
 	uint8_t is_secure; /* 1: it came over TLS */
+	uint8_t app;       /* whose address it came to, see http_server_listen */
 };
 
 enum http_request_state {

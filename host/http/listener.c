@@ -18,6 +18,7 @@
 #include "http/server_state.h"
 
 #define ACCEPT_MOST   32    /* connections accepted before the loop looks at the others again */
+#define DEFER_TIME    1     /* ms in which others may take what we leave in a shared queue */
 #define PAUSE_TIME    100   /* ms without accepting when the system has no room */
 #define RETIRED_TIME  1000  /* ms that a retired socket's queue is still served */
 #define SHUTDOWN_TIME 20    /* ms, likewise, when the whole host ends */
@@ -29,6 +30,9 @@ struct http_listener {
 	struct http_server *server;
 	struct tls_context *tls; /* or NULL */
 	int fd;
+	bool shared;   /* other workers accept from the same queue */
+	bool deferred; /* what waits in it was left to them: they had their chance */
+	uint8_t app;
 };
 
 enum accepted { ACCEPTED_ONE, ACCEPTED_NONE, ACCEPTED_FAILED };
@@ -101,7 +105,7 @@ static enum accepted accept_one(const struct http_listener *listener)
 	}
 	fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0) {
-		if (http_connection_open(server, fd, listener->tls) == 0)
+		if (http_connection_open(server, fd, listener->tls, listener->app) == 0)
 			return ACCEPTED_ONE;
 		fail(server, ENOMEM);
 		return ACCEPTED_FAILED;
@@ -114,19 +118,48 @@ static enum accepted accept_one(const struct http_listener *listener)
 	return ACCEPTED_FAILED;
 }
 
+/* Leaves what is queued to others, for a moment: who is awake already would always be the first. */
+static bool defer(struct http_listener *listener)
+{
+	struct http_server *server = listener->server;
+	const uint64_t now = uv_now(server->loop);
+
+	if (!listener->shared || listener->deferred || server->handler->has_its_share == NULL ||
+		!server->handler->has_its_share(server->context))
+		return false;
+	listener->deferred = true;
+	CHECK(uv_poll_stop(&listener->poll) == 0);
+	if (server->listeners.resume_at == HTTP_NEVER)
+		server->listeners.resume_at = now + DEFER_TIME;
+	http_server_wake(server, server->listeners.resume_at);
+	return true;
+}
+
 static void on_connectable(uv_poll_t *poll, int status, int events)
 {
 	struct http_listener *listener = LIST_ENTRY(poll, struct http_listener, poll);
 
 	(void)status; /* an error of the socket is accept's to tell */
 	(void)events;
-	for (int i = 0; i < ACCEPT_MOST; i++)
-		if (accept_one(listener) != ACCEPTED_ONE)
+	for (int i = 0; i < ACCEPT_MOST; i++) {
+		if (defer(listener))
 			return;
+		if (accept_one(listener) != ACCEPTED_ONE)
+			break;
+	}
+	listener->deferred = false;
 }
 
-int http_listener_open(
-	struct http_server *server, int fd, struct tls_context *tls, struct error *error)
+static bool is_shared(int fd)
+{
+	int own = 0;
+	socklen_t size = sizeof own;
+
+	return getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &own, &size) != 0 || !own;
+}
+
+int http_listener_open(struct http_server *server, int fd, struct tls_context *tls, uint8_t app,
+	struct error *error)
 {
 	struct http_listener *listener = calloc(1, sizeof *listener);
 	int one = 1;
@@ -143,7 +176,9 @@ int http_listener_open(
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	listener->server = server;
 	listener->fd = fd;
+	listener->shared = is_shared(fd);
 	listener->tls = tls;
+	listener->app = app;
 	list_append(&server->listeners.open, &listener->link);
 	http_server_handle_opened(server);
 	if (server->listeners.resume_at == HTTP_NEVER && !server->listeners.full)

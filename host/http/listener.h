@@ -21,8 +21,8 @@ struct http_listeners {
 void http_listeners_init(struct http_listeners *listeners);
 
 /* See http_server_listen. */
-int http_listener_open(
-	struct http_server *server, int fd, struct tls_context *tls, struct error *error);
+int http_listener_open(struct http_server *server, int fd, struct tls_context *tls, uint8_t app,
+	struct error *error);
 
 /* See enum http_drain. */
 void http_listeners_drain(struct http_server *server, enum http_drain how);

@@ -71,6 +71,7 @@ struct http_exchange *http_exchange_new(struct http_connection *connection)
 	exchange->ip[0] = '\0';
 	exchange->begun = false;
 	exchange->view.is_secure = connection->tls != NULL;
+	exchange->view.app = connection->app;
 	return exchange;
 }
 

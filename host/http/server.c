@@ -237,10 +237,10 @@ int http_server_new(struct http_server **ret_server, uv_loop_t *loop,
 	return 0;
 }
 
-int http_server_listen(
-	struct http_server *server, int fd, struct tls_context *tls, struct error *error)
+int http_server_listen(struct http_server *server, int fd, struct tls_context *tls, uint8_t app,
+	struct error *error)
 {
-	return http_listener_open(server, fd, tls, error);
+	return http_listener_open(server, fd, tls, app, error);
 }
 
 int http_server_adopt(struct http_server *server, int channel, struct error *error)

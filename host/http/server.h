@@ -87,6 +87,9 @@ struct http_handler {
 	void (*on_drained)(void *context);
 	/* While draining: the heir's end is closed, connections cannot be passed on. */
 	void (*on_heir_lost)(void *context);
+	/* NULL, or: whether it has more connections than its share, and those that wait in a queue
+	 * that is not its alone are for others, if they take them soon. */
+	bool (*has_its_share)(void *context);
 	/* Something an operator should read, once per cause: "accept: too many open files …". */
 	void (*on_warning)(void *context, const char *text);
 };
@@ -119,10 +122,11 @@ int http_server_new(struct http_server **ret_server, uv_loop_t *loop,
 
 /*
  * Accepts on `fd`, a listening socket (TCP or unix), which the server closes when it drains; under
- * TLS if `tls`, which outlives the server, is not NULL. Returns 0, or -1 with *error.
+ * TLS if `tls`, which outlives the server, is not NULL. `app` is the caller's number for what is
+ * served there, which every request that comes that way carries. Returns 0, or -1 with *error.
  */
-int http_server_listen(
-	struct http_server *server, int fd, struct tls_context *tls, struct error *error);
+int http_server_listen(struct http_server *server, int fd, struct tls_context *tls, uint8_t app,
+	struct error *error);
 
 /*
  * Takes over connections that another worker passes on through `channel` (SOCK_SEQPACKET, owned

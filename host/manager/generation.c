@@ -117,6 +117,18 @@ static bool has_workers(const struct generation *generation)
 	return false;
 }
 
+void generation_give_up(struct generation *generation)
+{
+	LIST_EACH(node, &generation->manager->children)
+	{
+		struct child *child = LIST_ENTRY(node, struct child, node);
+
+		if (child->generation == generation &&
+			(child != generation->zygote || child->state != CHILD_READY))
+			child_kill(child, CHILD_FATE_KILLED);
+	}
+}
+
 void generation_sweep(struct manager *manager)
 {
 	LIST_EACH(node, &manager->generations)

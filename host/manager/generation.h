@@ -42,6 +42,10 @@ int generation_take_plan(struct generation *generation, struct slice plan, struc
 /* A child record of it is freed. */
 void generation_release(struct generation *generation);
 
+/* It is not to be served by: kills its processes, but not a zygote that has run main_process_start,
+ * which the next sweep ends with main_process_stop. */
+void generation_give_up(struct generation *generation);
+
 /* Ends zygotes of generations that nobody needs: not current, not being loaded, no worker left. */
 void generation_sweep(struct manager *manager);
 

@@ -33,6 +33,7 @@ int manager_exec(int settings, struct error *error);
 int manager_alone_listen(
 	struct slice plan, int *ret_sockets, size_t *ret_count, struct error *error);
 const char *manager_alone_url(size_t index);
+const char *manager_alone_app(size_t index);
 void manager_alone_close(void);
 
 #endif

@@ -21,11 +21,11 @@ static void on_closed(uv_handle_t *handle)
 }
 
 /* The instance, and with the last one its name, are no more. */
+/* Its place is closed. */
 static void close_instance(struct managed_instance *instance)
 {
 	struct managed *managed = instance->managed;
 
-	place_close(&instance->place);
 	uv_close((uv_handle_t *)&instance->delayed, on_closed);
 	for (uint32_t i = 0; i < managed->count; i++) {
 		if (managed->instances[i] == instance)
@@ -200,6 +200,8 @@ static void end_child(struct managed_instance *instance)
 /* The next step of an instance; it may be freed here. */
 static void reconcile(struct managed_instance *instance)
 {
+	bool over;
+
 	if (instance->child != NULL) {
 		if (!instance->wanted || (instance->again && has_turn(instance)))
 			end_child(instance);
@@ -213,8 +215,13 @@ static void reconcile(struct managed_instance *instance)
 			return;
 	}
 	cancel_delay(instance);
+	over = instance->closed ||
+	       (!instance->managed->terms.tracked && instance->place.starts != 0);
+	if (over)
+		place_close(&instance->place); /* who is told that it is gone does not see it any
+						  more */
 	control_on_instance_ended(instance);
-	if (instance->closed || (!instance->managed->terms.tracked && instance->place.starts != 0))
+	if (over)
 		close_instance(instance);
 }
 

@@ -60,7 +60,7 @@ void manager_stop(struct manager *manager)
 	upgrade_try(&manager->upgrade);
 }
 
-void manager_force(struct manager *manager, int exit_status)
+static void stop_at_once(struct manager *manager, int exit_status)
 {
 	if (!manager_stopping(manager))
 		notify_stopping(&manager->notify);
@@ -70,6 +70,11 @@ void manager_force(struct manager *manager, int exit_status)
 	control_on_stopping(manager);
 	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		slot_forget_failures(&manager->slots[i]);
+}
+
+void manager_force(struct manager *manager, int exit_status)
+{
+	stop_at_once(manager, exit_status);
 	LIST_EACH(node, &manager->children)
 	child_kill(LIST_ENTRY(node, struct child, node), CHILD_FATE_KILLED);
 	end_if_alone(manager);
@@ -81,7 +86,11 @@ void manager_fail(struct manager *manager, const char *text, size_t size)
 		size != 0 && text[size - 1] == '\n' ? "" : "\n");
 	if (manager->sink.path != NULL)
 		sink_text(&manager->sink, "manager", text, size);
-	manager_force(manager, EXIT_FAILURE);
+	stop_at_once(manager, EXIT_FAILURE);
+	LIST_EACH(node, &manager->generations)
+	generation_give_up(LIST_ENTRY(node, struct generation, node));
+	generation_sweep(manager);
+	end_if_alone(manager);
 }
 
 /* --- children --------------------------------------------------------------------------------- */
@@ -153,9 +162,12 @@ static void say_hello(struct manager *manager)
 {
 	const struct manager_settings *settings = &manager->current->settings;
 
-	for (size_t i = 0; i < manager->listen.count; i++)
+	for (size_t i = 0; i < manager->listen.count; i++) {
+		const struct manager_app *app = manager_settings_app_at(settings, i);
+
 		sink_log(&manager->sink, "Perigee %s serves \"%s\" (%s) at %s", PERIGEE_VERSION,
-			settings->name, settings->app, manager->listen.addresses[i].url);
+			app->name, app->path, manager->listen.addresses[i].url);
+	}
 	sink_log(&manager->sink, "pid %d, %u worker%s, generation %u, %s mode, %s%s", (int)getpid(),
 		manager->workers, manager->workers == 1 ? "" : "s", manager->current->number,
 		settings->mode, settings->config[0] != '\0' ? "config " : "no config file",

@@ -90,7 +90,8 @@ struct manager {
 	struct buffer body; /* of the message being read */
 };
 
-/* Writes why on stderr, in full, and ends everything with status 1. */
+/* Writes why on stderr, in full, and ends everything with status 1, at once but for
+ * main_process_stop. */
 void manager_fail(struct manager *manager, const char *text, size_t size);
 
 /* Ends: everything drains. */

@@ -94,47 +94,40 @@ struct generation *reload_target(const struct reload *reload, const struct slot 
 
 /* --- failure ---------------------------------------------------------------------------------- */
 
-static void kill_generation(struct generation *generation)
-{
-	LIST_EACH(node, &generation->manager->children)
-	{
-		struct child *child = LIST_ENTRY(node, struct child, node);
-
-		if (child->generation == generation)
-			child_kill(child, CHILD_FATE_KILLED);
-	}
-}
-
-static void fail(struct reload *reload, const struct child *culprit)
+/* The candidate is not to serve, for what `text` says. */
+static void refuse(struct reload *reload, const char *text, size_t size)
 {
 	struct manager *manager = reload->manager;
 	struct generation *candidate = reload->candidate;
-	char verdict[2 * ERROR_TEXT_MAX];
-	const char *text;
-	size_t size;
 
-	child_verdict(culprit, verdict, sizeof verdict);
 	if (manager->current == NULL) {
-		if (culprit->refusal.size != 0)
-			manager_fail(manager, culprit->refusal.data, culprit->refusal.size);
-		else
-			manager_fail(manager, verdict, strlen(verdict));
+		manager_fail(manager, text, size);
 		return;
 	}
 	sink_log(&manager->sink,
 		"reload failed, generation %u goes on serving:", manager->current->number);
-	text = culprit->refusal.size != 0 ? culprit->refusal.data : verdict;
-	size = culprit->refusal.size != 0 ? culprit->refusal.size : strlen(verdict);
 	sink_text(&manager->sink, "manager", text, size);
 	notify_status(&manager->notify, "reload failed, generation %u goes on serving: %.*s",
 		manager->current->number, (int)size, text);
 	control_on_load_failed(manager, text, size);
-	kill_generation(candidate);
+	generation_give_up(candidate);
 	end(reload);
+	generation_sweep(manager);
 	tell_ready(reload);
 	if (manager->current->zygote == NULL && !reload->again && !manager_stopping(manager))
 		(void)uv_timer_start(&reload->retry, on_retry, reload->retry_delay, 0);
 	manager_reconcile(manager);
+}
+
+static void fail(struct reload *reload, const struct child *culprit)
+{
+	char verdict[2 * ERROR_TEXT_MAX];
+
+	child_verdict(culprit, verdict, sizeof verdict);
+	if (culprit->refusal.size != 0)
+		refuse(reload, culprit->refusal.data, culprit->refusal.size);
+	else
+		refuse(reload, verdict, strlen(verdict));
 }
 
 /* A zygote is gone: nobody will fork what it was ordered to. */
@@ -180,13 +173,31 @@ static void open_sockets(struct reload *reload)
 
 static bool same_binds(const struct manager_settings *a, const struct manager_settings *b)
 {
-	if (a->bind_count != b->bind_count || a->reuse_port != b->reuse_port)
+	if (a->bind_count != b->bind_count)
 		return false;
 	for (size_t i = 0; i < a->bind_count; i++) {
 		if (strcmp(a->binds[i], b->binds[i]) != 0)
 			return false;
 	}
 	return true;
+}
+
+/*
+ * Whether the workers of both know whom they serve on each of our sockets. A single app is served
+ * on all there are, wherever it would rather be.
+ */
+static bool same_apps(const struct manager_settings *a, const struct manager_settings *b)
+{
+	if (a->app_count == 1 && b->app_count == 1)
+		return true;
+	if (a->app_count != b->app_count || !same_binds(a, b))
+		return false;
+	for (size_t i = 0; i < a->bind_count; i++) {
+		if (strcmp(manager_settings_app_at(a, i)->name,
+			    manager_settings_app_at(b, i)->name) != 0)
+			return false;
+	}
+	return memcmp(a->app_of, b->app_of, sizeof a->app_of) == 0;
 }
 
 static void redirect_log(struct manager *manager, const struct manager_settings *settings)
@@ -221,7 +232,8 @@ static void commit(struct reload *reload)
 	redirect_log(manager, &next->settings);
 	for (uint32_t i = 0; i < MANAGER_WORKERS_MAX; i++)
 		slot_forget_failures(&manager->slots[i]);
-	if (old != NULL && !same_binds(&old->settings, &next->settings))
+	if (old != NULL && (!same_binds(&old->settings, &next->settings) ||
+				   old->settings.reuse_port != next->settings.reuse_port))
 		sink_log(&manager->sink, "bind or reuse_port has changed: that takes a restart");
 	if ((old == NULL || old->settings.workers != next->settings.workers) &&
 		manager_scale(manager, next->settings.workers, &error) != 0)
@@ -241,6 +253,13 @@ void reload_on_plan(struct reload *reload, struct generation *generation)
 		open_sockets(reload);
 		if (!manager_stopping(reload->manager))
 			commit(reload); /* there is nothing old to protect */
+		return;
+	}
+	if (!same_apps(&reload->manager->current->settings, &generation->settings)) {
+		const struct slice text = SLICE("the apps, or the addresses they are served at, "
+						"have changed: that takes a restart");
+
+		refuse(reload, text.data, text.size);
 		return;
 	}
 	reload->phase = RELOAD_CANARY;

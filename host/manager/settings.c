@@ -30,6 +30,7 @@ static int read_binds(struct manager_settings *settings, struct slice plan, stru
 	const char *key;
 	const char *value;
 	size_t offset = 0;
+	size_t apps = 0;
 
 	while (record_next(plan, &offset, &key, &value)) {
 		unsigned long position =
@@ -37,12 +38,39 @@ static int read_binds(struct manager_settings *settings, struct slice plan, stru
 
 		if (position >= 1 && position <= WIRE_BIND_MAX)
 			settings->is_secure[position - 1] = true;
+		if (strcmp(key, "bind_app") == 0 && apps < WIRE_BIND_MAX)
+			settings->app_of[apps++] = (uint8_t)strtoul(value, NULL, 10);
 		if (strcmp(key, "bind") != 0)
 			continue;
 		if (settings->bind_count == WIRE_BIND_MAX)
 			return error_set(
 				error, E2BIG, "more than %d addresses to bind", WIRE_BIND_MAX);
 		settings->binds[settings->bind_count++] = value;
+	}
+	return 0;
+}
+
+/* Names and paths come in turn, one of each for every app. */
+static int read_apps(struct manager_settings *settings, struct slice plan, struct error *error)
+{
+	const char *key;
+	const char *value;
+	size_t offset = 0;
+	size_t names = 0;
+	size_t paths = 0;
+
+	while (record_next(plan, &offset, &key, &value)) {
+		if (strcmp(key, "name") == 0 && names < WIRE_BIND_MAX)
+			settings->apps[names++].name = value;
+		if (strcmp(key, "app") == 0 && paths < WIRE_BIND_MAX)
+			settings->apps[paths++].path = value;
+	}
+	settings->app_count = names;
+	if (names == 0 || names != paths)
+		return error_set(error, EPROTO, "the plan does not say which apps there are");
+	for (size_t i = 0; i < settings->bind_count; i++) {
+		if (settings->app_of[i] >= names)
+			return error_set(error, EPROTO, "the plan has an address of no app");
 	}
 	return 0;
 }
@@ -95,8 +123,7 @@ static int read_all(struct manager_settings *settings, struct error *error)
 
 	if (record_check(plan, error) != 0 || read_counts(settings, plan, error) != 0 ||
 		read_times(settings, plan, error) != 0 || read_binds(settings, plan, error) != 0 ||
-		read_text(plan, "app", &settings->app, error) != 0 ||
-		read_text(plan, "name", &settings->name, error) != 0 ||
+		read_apps(settings, plan, error) != 0 ||
 		read_text(plan, "mode", &settings->mode, error) != 0 ||
 		read_text(plan, "config", &settings->config, error) != 0 ||
 		read_text(plan, "log_file", &settings->log_file, error) != 0 ||
@@ -127,4 +154,10 @@ void manager_settings_free(struct manager_settings *settings)
 {
 	buffer_free(&settings->block);
 	*settings = (struct manager_settings){0};
+}
+
+const struct manager_app *manager_settings_app_at(
+	const struct manager_settings *settings, size_t address)
+{
+	return &settings->apps[settings->app_of[address]];
 }

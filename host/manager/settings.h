@@ -18,15 +18,22 @@
 
 #define MANAGER_WORKERS_MAX 256 /* slots; a child's seat number must fit the slots table twice */
 
+/* One of the apps that are served. */
+struct manager_app {
+	const char *name;
+	const char *path; /* of its file, as the user gave it */
+};
+
 struct manager_settings {
-	struct buffer block;              /* the plan; every string below points into it */
-	const char *app;                  /* path as the user gave it */
-	const char *name;                 /* the application's */
+	struct buffer block;                    /* the plan; every string below points into it */
+	struct manager_app apps[WIRE_BIND_MAX]; /* each has an address at least */
+	size_t app_count;
 	const char *mode;                 /* "production", "development" */
 	const char *config;               /* path of the config script, "" when there is none */
 	const char *log_file;             /* "" for stderr */
 	const char *binds[WIRE_BIND_MAX]; /* normal form, see listen.h */
 	bool is_secure[WIRE_BIND_MAX];    /* what comes to that address is TLS */
+	uint8_t app_of[WIRE_BIND_MAX];    /* which of the apps is served at that address */
 	size_t bind_count;
 	uint32_t workers;           /* 1 to MANAGER_WORKERS_MAX */
 	uint32_t backlog;           /* connections the kernel may queue per listening socket */
@@ -46,5 +53,9 @@ int manager_settings_read(
 	struct manager_settings *ret_settings, struct slice plan, struct error *error);
 
 void manager_settings_free(struct manager_settings *settings);
+
+/* The app that is served at an address, by the address's place in the plan. */
+const struct manager_app *manager_settings_app_at(
+	const struct manager_settings *settings, size_t address);
 
 #endif

@@ -138,4 +138,10 @@ extern const struct embedded_module embedded_modules[];
 extern const size_t embedded_module_count;
 extern const char embedded_abi[]; /* the ABI headers, without their directives */
 
+/* script.c, for script_open.c: makes `script` the one of this state. May longjmp. */
+void script_bind(lua_State *lua, struct script *script);
+
+/* The same: luv's way of calling back, luv_CFpcall. */
+int script_callback(lua_State *lua, int arguments, int results, int flags);
+
 #endif

@@ -75,7 +75,7 @@ static void push_decoded(lua_State *lua, struct slice text, bool plus)
 			byte = (char)(digit_of(at[1]) << 4 | digit_of(at[2]));
 			at += 2;
 		}
-		luaL_addchar(&buffer, byte);
+		luaL_addchar(&buffer, byte); /* NOLINT(bugprone-branch-clone): its own */
 		run = ++at;
 	}
 	luaL_addlstring(&buffer, run, (size_t)(end - run));

@@ -131,6 +131,26 @@ int shm_state_set_keys(const char *block, size_t size)
 	return 0;
 }
 
+/* Each word is whole; that they are of different moments does not matter to a mean. */
+uint64_t shm_slots_mean(unsigned counter)
+{
+	const struct shm_slots *slots = mapped;
+	const uint32_t used =
+		slots != NULL ? __atomic_load_n(&slots->known.used, __ATOMIC_ACQUIRE) : 0;
+	uint64_t sum = 0;
+	uint64_t count = 0;
+
+	CHECK(counter < SHM_COUNTERS);
+	for (uint32_t i = 0; i < used && i < SHM_SEATS_MAX; i++) {
+		if (!__atomic_load_n(&slots->known.seats[i].process.serving, __ATOMIC_RELAXED) ||
+			!__atomic_load_n(&slots->known.seats[i].process.server, __ATOMIC_RELAXED))
+			continue;
+		sum += __atomic_load_n(&slots->seats[i].counters[counter], __ATOMIC_RELAXED);
+		count++;
+	}
+	return count != 0 ? sum / count : UINT64_MAX;
+}
+
 void shm_seat_beat(struct shm_seat *seat, uint64_t now)
 {
 	__atomic_store_n(&seat->heartbeat, now, __ATOMIC_RELAXED);

@@ -60,6 +60,9 @@ void shm_slots_write(struct shm_slots *slots, unsigned index, const struct shm_p
 /* Manager: the process of a seat is gone: what it counted goes to the totals, at one stroke. */
 void shm_slots_retire(struct shm_slots *slots, unsigned index);
 
+/* Child: the mean of a counter over the processes that serve; UINT64_MAX when none is known to. */
+uint64_t shm_slots_mean(unsigned counter);
+
 /* Child: "alive at `now`". */
 void shm_seat_beat(struct shm_seat *seat, uint64_t now);
 

@@ -134,13 +134,12 @@ static void on_ready_run(void *context, bool ok, struct slice text)
 static void on_ready(void)
 {
 	struct wire_message serve = {.type = WIRE_SERVE, .role = WIRE_ROLE_WORKER};
-	const char *name = record_find(single.birth.plan, "name");
 
 	(void)wire_send(single.channel, &serve, NULL, 0, NULL, 0, 0);
 	show(true);
 	for (size_t i = 0; i < single.birth.listener_count; i++)
 		(void)fprintf(stderr, "perigee: \"%s\" at %s, in one process, pid %d\n",
-			name != NULL ? name : "", single.sockets->url(i), (int)getpid());
+			single.sockets->app(i), single.sockets->url(i), (int)getpid());
 	script_start(single.script, "perigee.boot", "ready", SLICE(""), on_ready_run, NULL);
 }
 

@@ -19,6 +19,8 @@ struct single_sockets {
 	int (*open)(struct slice plan, int *ret_sockets, size_t *ret_count, struct error *error);
 	/* The address of one, "http://127.0.0.1:8000". */
 	const char *(*url)(size_t index);
+	/* The name of the app that is served there. */
+	const char *(*app)(size_t index);
 	/* Closes them, and removes their files. */
 	void (*close)(void);
 };

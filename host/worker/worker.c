@@ -48,6 +48,8 @@ _Static_assert(offsetof(struct http_counters, requests) == 0 * sizeof(uint64_t) 
 		       offsetof(struct http_counters, accepted) == 2 * sizeof(uint64_t),
 	"the places of counters are known in Lua");
 
+#define CONNECTIONS 1 /* the place of the counter of open ones */
+
 static void tell(struct worker *worker, enum wire_type type, struct slice text)
 {
 	lifeline_tell(&worker->lifeline, type, text);
@@ -110,6 +112,16 @@ static void on_heir_lost(void *context)
 	tell(context, WIRE_HEIR_LOST, SLICE(""));
 }
 
+/* More than the mean, and by so much that it is no accident. */
+static bool has_its_share(void *context)
+{
+	const struct worker *worker = context;
+	const uint64_t mean = shm_slots_mean(CONNECTIONS);
+	const uint64_t own = worker->birth->seat->counters[CONNECTIONS];
+
+	return mean < UINT64_MAX / 2 && own > mean + mean / 8 + 2;
+}
+
 static void on_warning(void *context, const char *text)
 {
 	(void)context;
@@ -124,6 +136,7 @@ static const struct http_handler handler = {
 	.on_websocket = on_websocket,
 	.on_drained = on_drained,
 	.on_heir_lost = on_heir_lost,
+	.has_its_share = has_its_share,
 	.on_warning = on_warning,
 };
 
@@ -237,8 +250,8 @@ static void serve(struct worker *worker)
 	for (size_t i = 0; i < worker->birth->listener_count; i++) {
 		struct tls_context *tls = is_secure(worker, i) ? worker->birth->tls : NULL;
 
-		if (http_server_listen(worker->server, worker->birth->listeners[i], tls, &error) !=
-			0)
+		if (http_server_listen(worker->server, worker->birth->listeners[i], tls,
+			    worker->settings.app_of[i], &error) != 0)
 			fail_start_error(worker, &error);
 	}
 }

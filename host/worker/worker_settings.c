@@ -57,18 +57,24 @@ static int read_watch(struct worker_settings *settings, struct slice plan, struc
 	return 0;
 }
 
-static void read_secure(bool is_secure[WIRE_BIND_MAX], struct slice plan)
+/* What there is to know of each address. */
+static void read_binds(struct worker_settings *settings, struct slice plan)
 {
 	const char *key;
 	const char *value;
 	size_t offset = 0;
+	size_t apps = 0;
 
+	memset(settings->is_secure, 0, sizeof settings->is_secure);
+	memset(settings->app_of, 0, sizeof settings->app_of);
 	while (record_next(plan, &offset, &key, &value)) {
 		unsigned long position =
 			strcmp(key, "tls_bind") == 0 ? strtoul(value, NULL, 10) : 0;
 
 		if (position >= 1 && position <= WIRE_BIND_MAX)
-			is_secure[position - 1] = true;
+			settings->is_secure[position - 1] = true;
+		if (strcmp(key, "bind_app") == 0 && apps < WIRE_BIND_MAX)
+			settings->app_of[apps++] = (uint8_t)strtoul(value, NULL, 10);
 	}
 }
 
@@ -116,9 +122,7 @@ int worker_settings_read(
 	uint64_t compression;
 	uint64_t compress;
 
-	memset(ret_settings->is_secure, 0, sizeof ret_settings->is_secure);
-	read_secure(ret_settings->is_secure, plan);
-
+	read_binds(ret_settings, plan);
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
 		uint64_t number;
 

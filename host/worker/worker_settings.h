@@ -11,6 +11,7 @@
 struct worker_settings {
 	struct http_config http;
 	bool is_secure[WIRE_BIND_MAX]; /* by listener: what comes there is TLS */
+	uint8_t app_of[WIRE_BIND_MAX]; /* by listener: which of the apps is served there, from 0 */
 	uint64_t publish_limit;  /* bytes of a topic and its message; more cannot be published */
 	uint64_t worker_timeout; /* ms without a heartbeat until we are stuck */
 	uint64_t slow_callback;  /* ms that a callback may keep the loop, in development; else 0 */

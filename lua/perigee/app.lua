@@ -14,6 +14,7 @@ local websocket = require "perigee.websocket"
 
 ---@class perigee.App: perigee.Scope
 ---@field name string
+---@field folder string of its file, absolute; relative paths start there
 ---@field background perigee.Background what runs beside requests in this process
 ---@field ctx table yours; each process has its own copy
 ---@field shared table shared objects: assigned in the main process, read everywhere

@@ -19,7 +19,7 @@ local background = {}
 local LEASE_PERIOD = 1   -- seconds between two looks whether the owner of a job is gone
 local END_TIMEOUT = 1    -- seconds a cancelled task has to end when the worker stops
 local NAME_LIMIT = 48    -- bytes; with CELL_PREFIX it is the name of a shared object
-local CELL_PREFIX = "perigee.every."
+local CELL_PREFIX = "perigee.every"
 local SHORTEST = 0.001   -- seconds between two ticks
 
 ---@class perigee.Background
@@ -113,10 +113,14 @@ function methods:every(app, seconds, fn, options)
 end
 
 --- Makes what the jobs of the whole app share. Called in the main process, before the first fork.
-function methods:prepare()
+---@param app number|nil of several apps, from 0, each of which has names of its own
+function methods:prepare(app)
+  app = app or 0
+  local mark = app == 0 and "." or ("%x"):format(app) -- one byte: there are at most 16
   for _, entry in ipairs(self.declared) do
     if entry.once == "app" then
-      entry.cell = abi.C.shm_value_open(CELL_PREFIX .. entry.name, "int64", 0, 1)
+      entry.lease = app == 0 and entry.name or string.char(app) .. entry.name
+      entry.cell = abi.C.shm_value_open(CELL_PREFIX .. mark .. entry.name, "int64", 0, 1)
       if entry.cell == nil then
         error(("%s: app:every '%s': %s"):format(entry.place, entry.name,
           ffi.string(abi.C.shm_last_error())), 0)
@@ -177,13 +181,13 @@ end
 local function tick_in_app(entry, app)
   local C = abi.C
   while true do
-    local taken = C.shm_lease_take(entry.name)
+    local taken = C.shm_lease_take(entry.lease)
     if taken < 0 then error("cannot take its lease: " .. ffi.string(C.shm_last_error()), 0) end
     if taken == 1 then break end
     scheduler.sleep(LEASE_PERIOD)
   end
   local _, fault = pcall(tick_as_owner, entry, app)
-  C.shm_lease_release(entry.name)
+  C.shm_lease_release(entry.lease)
   error(fault, 0)
 end
 

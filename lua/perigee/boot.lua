@@ -5,12 +5,12 @@ local uv = require "luv"
 
 local abi = require "perigee.abi"
 local app_module = require "perigee.app"
+local apps = require "perigee.apps"
 local bind = require "perigee.bind"
 local config = require "perigee.config"
 local files = require "perigee.files"
 local inspector = require "perigee.inspector.declare"
 local handles = require "perigee.handles"
-local listeners = require "perigee.listeners"
 local log = require "perigee.log"
 local manage_terms = require "perigee.manage_terms"
 local request_metrics = require "perigee.request_metrics"
@@ -19,13 +19,16 @@ local phase = require "perigee.phase"
 local record = require "perigee.record"
 local scope = require "perigee.scope"
 local settings = require "perigee.settings"
+local state = require "perigee.state"
 local strict = require "perigee.strict"
 local traceback = require "perigee.traceback"
 local traces = require "perigee.traces"
 
 local boot = {
-  ---@type perigee.App|nil the app of this process
+  ---@type perigee.App|nil the app of this process; of several, the first
   app = nil,
+  ---@type perigee.App[] all of them, in the order they were given
+  apps = {},
 }
 
 local sources = {} -- files loaded, in order
@@ -71,14 +74,18 @@ local function file_loader(name)
   return chunk
 end
 
---- Lets the app require the files beside it, strictly.
+--- Lets an app require the files beside it, strictly.
+---@return string # its folder, absolute
 local function prepare(path)
   local folder = folder_of(path)
   local prefix = folder == "" and "./" or folder
-  package.path = prefix .. "?.lua;" .. prefix .. "?/init.lua;" .. package.path
+  local beside = prefix .. "?.lua;" .. prefix .. "?/init.lua;"
+  if not (";" .. package.path):find(";" .. beside, 1, true) then package.path = beside .. package.path end
   package.loaders[3] = file_loader -- after package.preload and Perigee's own modules
-  strict.install(_G, uv.fs_realpath(prefix) .. "/")
-  files.set_base(uv.fs_realpath(prefix))
+  local absolute = uv.fs_realpath(prefix)
+  strict.install(_G, absolute .. "/")
+  files.set_base(absolute)
+  return absolute
 end
 
 local function line_count(path)
@@ -87,18 +94,21 @@ local function line_count(path)
   return math.max(count, 1)
 end
 
---- Runs the app's file.
+--- Runs an app's file. Returns the app, or several.
 local function evaluate_file(path)
   local chunk, message = loadfile(path)
   if not chunk then error(message, 0) end
   sources[#sources + 1] = path
-  local ok, result = xpcall(chunk, traceback.handler)
-  if not ok then error(result, 0) end
-  if not app_module.is_app(result) then
-    error(("%s:%d: the file must end with `return app`, an app made by perigee.app \"name\"; it returned %s")
-      :format(path, line_count(path), result == nil and "nothing" or "a " .. type(result)), 0)
+  local results = { xpcall(chunk, traceback.handler) }
+  if not results[1] then error(results[2], 0) end
+  for i = 2, math.max(2, table.maxn(results)) do
+    local result = results[i]
+    if not app_module.is_app(result) then
+      error(("%s:%d: the file must end with `return app`, an app made by perigee.app \"name\"; it returned "
+        .. "%s"):format(path, line_count(path), result == nil and "nothing" or "a " .. type(result)), 0)
+    end
   end
-  return result
+  return unpack(results, 2)
 end
 
 -- ── Settings ─────────────────────────────────────────────────────────────────────────────────
@@ -111,12 +121,12 @@ local function note_socket(text)
   table.insert(bind.passed[name], tonumber(number))
 end
 
---- What flags and environment gave, out of a record block.
+--- What flags and environment gave, out of a record block; and the apps' files.
 local function read_given(block)
-  local given, path = settings.given(), nil
+  local given, paths = settings.given(), nil
   for key, values in pairs(record.parse(block)) do
     if key == "app" then
-      path = values[#values]
+      paths = values
     elseif key == "socket" then
       for _, value in ipairs(values) do note_socket(value) end
     elseif not key:find("^origin%.") then
@@ -129,7 +139,7 @@ local function read_given(block)
     local name = key:match("^origin%.(.*)$")
     if name then given.origins[name] = values[#values] end
   end
-  return given, path
+  return given, paths
 end
 
 --- The config script to run, or nil.
@@ -146,55 +156,102 @@ local function config_path(given, path)
 end
 
 --- Raises when TLS is half configured: nobody is to find out that it was not on.
-local function check_tls(given)
+local function check_tls(list)
+  local given = list[1].given
   local values, origins = given.values, given.origins
-  local is_secure = #given.secure > 0 or (values.inspector or ""):find("^tls:")
-  if not is_secure then
+  local secure -- an app that has an address with it
+  for _, entry in ipairs(list) do
+    if #entry.given.secure > 0 then secure = secure or entry.given end
+  end
+  if not secure and not (values.inspector or ""):find("^tls:") then
     local name = values.tls_certificate and "tls_certificate" or values.tls_key and "tls_key"
     if name then
       error(("%s: %s is set, but no address in bind begins with 'tls:'"):format(origins[name] or name,
         name), 0)
     end
-  elseif #given.secure > 0 and not (values.tls_certificate and values.tls_key) then
-    error(("%s: an address with 'tls:' needs tls_certificate and tls_key"):format(origins.bind or "bind"), 0)
+  elseif secure and not (values.tls_certificate and values.tls_key) then
+    error(("%s: an address with 'tls:' needs tls_certificate and tls_key"):format(
+      secure.origins.bind or "bind"), 0)
   end
 end
 
---- Evaluates the app and its config script and resolves the settings. Does not run hooks.
----@param given perigee.Given from flags and environment; completed here
----@param path string of the app's file
----@return perigee.App
-function boot.evaluate(given, path)
-  prepare(path)
-  local app = evaluate_file(path)
-  local script = config_path(given, path)
-  if script then
-    config.load(script, app, given)
+--- Runs the config scripts, each once, for the apps of the files it is beside.
+local function run_scripts(list, given)
+  local scripts, order = {}, {}
+  for _, entry in ipairs(list) do
+    local script = config_path(given, entry.path)
+    if script then
+      if not scripts[script] then
+        scripts[script] = {}
+        order[#order + 1] = script
+      end
+      table.insert(scripts[script], entry)
+    end
+  end
+  for _, script in ipairs(order) do
+    files.set_base(scripts[script][1].app.folder)
+    config.load(script, scripts[script])
     sources[#sources + 1] = script
-    given.values.config, given.origins.config = script, given.origins.config or "beside the app"
+    for _, entry in ipairs(scripts[script]) do
+      entry.given.values.config = script
+      entry.given.origins.config = given.origins.config or "beside the app"
+    end
   end
-  settings.give_all(given, app.given_settings, app.place)
-  settings.give_defaults(given)
-  if given.values.single_process == "1" then given.values.workers = "1" end
-  given.values.bind, given.secure = bind.resolve_all(given.values.bind, given.origins.bind or "bind")
-  check_tls(given)
-  inspector.resolve(given)
-  app_module.set(app, "config", app_module.read_only(settings.config(given.values)))
-  if given.values.mode == "development" then log.set_level("debug") end
-  return app
 end
 
---- The plan: everything the manager needs to know. Every setting is in it, "" when it has no value.
-local function make_plan(app, given, path)
-  local pieces = {}
-  record.add(pieces, "app", path)
-  record.add(pieces, "name", app.name)
-  record.add(pieces, "routes", #app.router.routes)
-  record.add(pieces, "body_limit_most", ("%d"):format((app.router:body_limit_most(app.config.body_limit))))
-  for _, name in ipairs(settings.names) do
-    record.add_all(pieces, name, given.values[name] or "")
+--- Evaluates the apps and their config scripts and resolves the settings. Does not run hooks.
+---@param given perigee.Given from flags and environment
+---@param paths string[] of the apps' files
+---@return perigee.ServedApp[]
+function boot.evaluate(given, paths)
+  local list = {}
+  for _, path in ipairs(paths) do
+    local folder = prepare(path)
+    for _, app in ipairs { evaluate_file(path) } do
+      app_module.set(app, "folder", folder)
+      list[#list + 1] = { app = app, path = path }
+    end
   end
-  for _, position in ipairs(given.secure) do record.add(pieces, "tls_bind", position) end
+  apps.check_names(list)
+  apps.divide(list, given)
+  run_scripts(list, given)
+  for _, entry in ipairs(list) do
+    settings.give_all(entry.given, entry.app.given_settings, entry.app.place)
+  end
+  apps.settle(list, given)
+  check_tls(list)
+  inspector.resolve(list[1].given)
+  files.set_base(list[1].app.folder)
+  if list[1].given.values.mode == "development" then log.set_level("debug") end
+  return list
+end
+
+--- Adds the apps to the plan, and where each is served. Addresses are counted from 1, apps from 0.
+local function add_apps(pieces, list)
+  local routes, body_limit_most, position = 0, 0, 0
+  for i, entry in ipairs(list) do
+    local app, given = entry.app, entry.given
+    record.add(pieces, "app", entry.path)
+    record.add(pieces, "name", app.name)
+    record.add_all(pieces, "bind", given.values.bind)
+    for _ = 1, #given.values.bind do record.add(pieces, "bind_app", i - 1) end
+    for _, secure in ipairs(given.secure) do record.add(pieces, "tls_bind", position + secure) end
+    position = position + #given.values.bind
+    routes = routes + #app.router.routes
+    body_limit_most = math.max(body_limit_most, (app.router:body_limit_most(app.config.body_limit)))
+  end
+  record.add(pieces, "routes", routes)
+  record.add(pieces, "body_limit_most", ("%d"):format(body_limit_most))
+end
+
+--- The plan: everything the manager needs to know. Every setting is in it, "" when it has no value;
+--- those that each app has for itself, but for bind, are the first one's.
+local function make_plan(list)
+  local pieces, values = {}, list[1].given.values
+  add_apps(pieces, list)
+  for _, name in ipairs(settings.names) do
+    if name ~= "bind" then record.add_all(pieces, name, values[name] or "") end
+  end
   for _, source in ipairs(sources) do record.add(pieces, "source", source) end
   for _, process in ipairs(manage_terms.declared) do
     record.add(pieces, "manage", process.name)
@@ -211,54 +268,63 @@ local function reserve_shared(size)
   error("shared memory: " .. ffi.string(abi.C.shm_last_error()), 0)
 end
 
---- Loads the app and runs main_process_start. Yields when a hook does.
+--- Loads the apps and runs main_process_start. Yields when a hook does.
 ---@param block string settings given by flags and environment
 ---@return string # the plan, a record block; raises with file:line first
 function boot.load(block)
-  local given, path = read_given(block)
+  local given, paths = read_given(block)
   phase.current = "load"
   phase.single = given.values.single_process == "1"
   handles.watch()
   traces.watch()
-  local app = boot.evaluate(given, path)
-  boot.app = app
-  reserve_shared(given.values.shared_memory)
+  local list = boot.evaluate(given, paths)
+  for i, entry in ipairs(list) do boot.apps[i] = entry.app end
+  boot.app = boot.apps[1]
+  reserve_shared(list[1].given.values.shared_memory)
   phase.current = "main_process_start"
-  scope.gather_listeners(app)
-  listeners.run(app.listeners, "main_process_start", app)
-  inspector.process(given)
-  request_metrics.prepare(app)
-  persist.schedule(app)
-  app.background:prepare()
+  for _, app in ipairs(boot.apps) do scope.gather_listeners(app) end
+  boot.run "main_process_start"
+  inspector.process(list[1].given)
+  apps.share_commands(boot.apps)
+  request_metrics.prepare(boot.apps)
+  persist.schedule(boot.app)
+  for i, app in ipairs(boot.apps) do app.background:prepare(i - 1) end
   phase.current = "main"
-  app_module.freeze(app)
-  require("perigee.dispatch").install(app)
+  for _, app in ipairs(boot.apps) do app_module.freeze(app) end
+  require("perigee.dispatch").install(unpack(boot.apps))
+  state.serves = apps.describe(list)
   collectgarbage()
   collectgarbage()
-  return make_plan(app, given, path)
+  return make_plan(list)
+end
+
+--- Runs the listeners of one name, of all apps. Yields when they do; raises the first error.
+---@param name string
+function boot.run(name)
+  apps.run(boot.apps, name)
 end
 
 --- Runs main_process_ready: every worker of this generation serves.
 function boot.ready()
-  listeners.run(boot.app.listeners, "main_process_ready", boot.app)
+  boot.run "main_process_ready"
 end
 
 --- Runs main_process_stop, then keeps what is to be kept: no process of this generation is left.
 function boot.stop()
-  local ok, problem = pcall(listeners.run, boot.app.listeners, "main_process_stop", boot.app)
+  local ok, problem = pcall(boot.run, "main_process_stop")
   persist.finish()
   if not ok then error(problem, 0) end
 end
 
---- Loads the app without running hooks, for `perigee check` and `perigee routes`.
+--- Loads the apps without running hooks, for `perigee check` and `perigee routes`.
 ---@param given perigee.Given
----@param path string
----@return perigee.App
-function boot.check(given, path)
+---@param paths string[]
+---@return perigee.ServedApp[]
+function boot.check(given, paths)
   phase.current = "check"
-  local app = boot.evaluate(given, path)
-  app_module.freeze(app)
-  return app
+  local list = boot.evaluate(given, paths)
+  for _, entry in ipairs(list) do app_module.freeze(entry.app) end
+  return list
 end
 
 return boot

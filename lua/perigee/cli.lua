@@ -1,4 +1,4 @@
---- The command line.
+--- The command line; APP may be repeated.
 ---
 ---     perigee serve APP [--bind ADDRESS]… [--workers N|auto] [--config FILE] [--set NAME=VALUE]… …
 ---     perigee check APP
@@ -106,7 +106,8 @@ local function build_parser()
   local check = parser:command("check", "Load an app and its settings; say what is wrong with them.")
   local routes = parser:command("routes", "List an app's routes.")
   for _, command in ipairs { serve, check, routes } do
-    command:argument("APP", "a Lua file that returns an app, or a folder with app.lua"):target("app")
+    command:argument("APP", "a Lua file that returns an app (or several), or a folder with app.lua; may be "
+      .. "repeated"):target("apps"):args("+")
     add_settings(command)
   end
   return parser, { serve = serve, check = check, routes = routes, inspect = add_inspect(parser) }
@@ -189,9 +190,9 @@ function cli.given(result, environment)
 end
 
 --- The block that the manager takes over.
-local function given_block(given, path)
+local function given_block(given, paths)
   local pieces = {}
-  record.add(pieces, "app", path)
+  record.add_all(pieces, "app", paths)
   for name, value in pairs(given.values) do
     for _, element in ipairs(type(value) == "table" and value or { value }) do
       record.add(pieces, name, element)
@@ -208,14 +209,16 @@ end
 
 local commands = {}
 
-function commands.serve(given, path)
-  return nil, given_block(given, path)
+function commands.serve(given, paths)
+  return nil, given_block(given, paths)
 end
 
-function commands.check(given, path)
-  local app = boot.check(given, path)
-  print(("%s: ok: app '%s', %d routes, bind %s, %s workers"):format(path, app.name, #app.router.routes,
-    table.concat(given.values.bind, " "), given.values.workers))
+function commands.check(given, paths)
+  for _, entry in ipairs(boot.check(given, paths)) do
+    local app, values = entry.app, entry.given.values
+    print(("%s: ok: app '%s', %d routes, bind %s, %s workers"):format(entry.path, app.name,
+      #app.router.routes, table.concat(values.bind, " "), values.workers))
+  end
   return SUCCESS
 end
 
@@ -234,13 +237,16 @@ local function print_table(rows)
   end
 end
 
-function commands.routes(given, path)
-  local app = boot.check(given, path)
+function commands.routes(given, paths)
+  local list = boot.check(given, paths)
   local rows = { { "METHODS", "PATH", "NAME", "HANDLER" } }
-  for _, route in ipairs(app.router.routes) do
-    rows[#rows + 1] = { table.concat(route.methods, ","), (route.host or "") .. route.pattern,
-      route.name or "-", route.place }
+  for _, entry in ipairs(list) do
+    for _, route in ipairs(entry.app.router.routes) do
+      rows[#rows + 1] = { table.concat(route.methods, ","), (route.host or "") .. route.pattern,
+        route.name or "-", route.place, #list > 1 and entry.app.name or nil }
+    end
   end
+  if #list > 1 then rows[1][5] = "APP" end
   print_table(rows)
   return SUCCESS
 end
@@ -266,8 +272,9 @@ local function run(arguments, environment)
   end
   local ok, given = pcall(cli.given, result, environment)
   if not ok then usage_error(given, result.command) end
-  local path = tell_errors(boot.find_app, result.app)
-  return commands[result.command](given, path)
+  local paths = {}
+  for i, name in ipairs(result.apps) do paths[i] = tell_errors(boot.find_app, name) end
+  return commands[result.command](given, paths)
 end
 
 --- Runs a command line. Errors are told on stderr.

@@ -10,6 +10,7 @@ local abi = require "perigee.abi"
 local bodies = require "perigee.body"
 local error_page = require "perigee.error_page"
 local exceptions = require "perigee.exceptions"
+local files = require "perigee.files"
 local form = require "perigee.form"
 local frames = require "perigee.frames"
 local http = require "perigee.http"
@@ -40,27 +41,40 @@ local send, describe = sending.send, sending.describe
 
 local dispatch = {}
 
-local app            -- the app that is served; set by install
-local router
+local router         -- of the app that is served; set by install, where there are several by each request
+local several        -- the apps, where there are several
 local watched = false -- development: what a handler was doing when it raised is kept
 local logs_client = false -- the access log needs to be told who stands behind trusted proxies
 local measure        -- counts how long requests take, or nil; set by install
 local tasks = {}     -- slot → task of its coroutine
 
---- Starts serving an app. Its routes must be compiled.
+--- The folder of the app whose request is at work.
+local function folder_at_work()
+  local req = scheduler.current and scheduler.current.request
+  return req and req.app.folder
+end
+
+--- Starts serving an app, or several, by their numbers (http_abi.h). Their routes must be compiled, and
+--- what is the process's must be the same in their settings.
 ---@param served perigee.App
-function dispatch.install(served)
+---@param ... perigee.App
+function dispatch.install(served, ...)
+  local all, config = { served, ... }, served.config
+  several = #all > 1 and all or nil
   measure = request_metrics.counter(served)
-  app = served
   router = served.router
-  watched = served.config.mode == "development"
-  for _, route in ipairs(watched and router.routes or {}) do route.hooked = true end -- the long way
-  request.app = served
-  local _, own_limits = router:body_limit_most(0)
-  request.limit_bodies(own_limits and served.config.body_limit or nil)
-  form.configure(served.config)
-  proxy.configure(served.config.trusted_proxies)
-  logs_client = served.config.access_log ~= "off" and #(served.config.trusted_proxies or {}) > 0
+  watched = config.mode == "development"
+  local own_limits = several ~= nil -- which may differ from app to app
+  for _, each in ipairs(all) do
+    for _, route in ipairs(watched and each.router.routes or {}) do route.hooked = true end -- the long way
+    own_limits = own_limits or select(2, each.router:body_limit_most(0))
+  end
+  request.serve(all)
+  request.limit_bodies(own_limits and config.body_limit or nil)
+  files.set_find_base(several and folder_at_work or nil)
+  form.configure(config)
+  proxy.configure(config.trusted_proxies)
+  logs_client = config.access_log ~= "off" and #(config.trusted_proxies or {}) > 0
 end
 
 -- ── Values to responses ──────────────────────────────────────────────────────────────────────
@@ -102,9 +116,9 @@ end
 local function default_error(req, value)
   local raised = traceback.unwrap(value)
   if http.is_error(raised) then
-    return error_page.answer(req, app.config, raised.status, raised.message, raised.headers)
+    return error_page.answer(req, req.app.config, raised.status, raised.message, raised.headers)
   end
-  return error_page.answer(req, app.config, 500, nil, nil, value)
+  return error_page.answer(req, req.app.config, 500, nil, nil, value)
 end
 
 local function log_fault(req, value)
@@ -115,7 +129,7 @@ end
 
 --- What is around the answer to a request: its route, or the app when there is none.
 local function around(req)
-  return req[ROUTE] or app.around_none
+  return req[ROUTE] or req.app.around_none
 end
 
 --- What an app's exception handlers make of an error.
@@ -334,17 +348,24 @@ local function serve(task)
   respond(task, req, to_response(req, value))
 end
 
+--- The same where there are several apps: the address that the request came to says whose it is.
+local function serve_several(task)
+  router = several[abi.state.current.app + 1].router
+  serve(task) -- which does not wait before it has looked at it
+end
+
 --- The body of a request coroutine: serves the request it is resumed for, then waits for another.
 ---@param slot number its number on the C side
 ---@param release fun(slot: number) gives the coroutine up
 function dispatch.body(slot, release)
   local task = scheduler.adopt(scheduler.running())
   local state = abi.state
+  local serve_one = several and serve_several or serve
   tasks[slot] = task
   function task.failed(value) dispatch.failed(slot, value, release) end
   while true do
     if measure then task.began = C.script_now() end
-    serve(task)
+    serve_one(task)
     if measure then measure(task.request[ROUTE], task.began) end
     if task.request[OPEN] then request.close_files(task.request) end
     task.serial, task.request, task.cancelled, task.sleep = 0, nil, nil, nil

@@ -13,6 +13,7 @@ local files = {}
 files.DOTFILES, files.NO_SYMLINKS, files.PRECOMPRESSED = 1, 2, 4
 
 local base = nil -- the folder of the app's file; relative paths start there
+local find_base = nil -- of the app that is at work, where there are several
 local roots = {} -- flags .. directory → struct http_file_root *
 
 --- Sets where relative paths start.
@@ -21,12 +22,18 @@ function files.set_base(folder)
   base = folder:gsub("/+$", "")
 end
 
+--- Has the folder be looked up where there are several apps; set_base's counts where that has none.
+---@param find (fun(): string|nil)|nil
+function files.set_find_base(find)
+  find_base = find
+end
+
 --- A path as an absolute one: relative ones start at the folder of the app's file.
 ---@param path string
 ---@return string
 function files.absolute(path)
   if path:byte() == 47 then return path end -- 47: "/"
-  return (base or uv.cwd()) .. "/" .. path
+  return (find_base and find_base() or base or uv.cwd()) .. "/" .. path
 end
 
 --- The root of a directory, made once for each set of flags. Raises at the caller's place when the

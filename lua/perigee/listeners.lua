@@ -21,6 +21,13 @@ listeners.names = {
 
 local backwards = { before_server_stop = true, after_server_stop = true, main_process_stop = true }
 
+--- Whether hooks of this name run in the opposite order.
+---@param name string
+---@return boolean
+function listeners.is_backwards(name)
+  return backwards[name] or false
+end
+
 ---@return table # name → list of { fn=, place= }
 function listeners.new()
   local set = {}
@@ -34,26 +41,37 @@ function listeners.add(set, name, fn)
   table.insert(set[name], { fn = fn, place = caller.place() })
 end
 
-local function failed(name, listener, fault)
+--- What went wrong in a hook, with its name.
+local function describe(name, listener, fault)
   local raised = traceback.unwrap(fault)
   local text = traceback.message(raised)
   if not text:find("^[^\n]-:%d+: ") then text = listener.place .. ": " .. text end
   local first, rest = text:match("^([^\n]*)(.*)$")
   text = ("%s (in the %s listener of %s)%s"):format(first, name, listener.place, rest)
-  error(text .. (fault ~= raised and fault.traceback ~= "" and "\n" .. fault.traceback or ""), 0)
+  return text .. (fault ~= raised and fault.traceback ~= "" and "\n" .. fault.traceback or "")
 end
 
---- Runs the hooks of one name. Yields when they do. Raises the first error, with the hook's name.
+-- What one of them could not undo is no reason to leave the rest undone.
+local function run_backwards(list, name, app)
+  local problems = {}
+  for i = #list, 1, -1 do
+    local ok, fault = xpcall(list[i].fn, traceback.handler, app)
+    if not ok then problems[#problems + 1] = describe(name, list[i], fault) end
+  end
+  if #problems > 0 then error(table.concat(problems, "\n"), 0) end
+end
+
+--- Runs the hooks of one name. Yields when they do. Raises the first error, with the hook's name; of stop
+--- hooks all run, and all their errors are raised as one.
 ---@param set table of listeners.new
 ---@param name string
 ---@param app perigee.App
 function listeners.run(set, name, app)
   local list = set[name]
-  local first, last, step = 1, #list, 1
-  if backwards[name] then first, last, step = #list, 1, -1 end
-  for i = first, last, step do
+  if backwards[name] then return run_backwards(list, name, app) end
+  for i = 1, #list do
     local ok, fault = xpcall(list[i].fn, traceback.handler, app)
-    if not ok then failed(name, list[i], fault) end
+    if not ok then error(describe(name, list[i], fault), 0) end
   end
 end
 

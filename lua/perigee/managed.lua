@@ -98,9 +98,10 @@ local function become(values)
   handles.unwatch()
   object = setmetatable({}, process_mt)
   math.randomseed(fields.pid * 65537 + os.time())
-  app_module.set(boot.app, "m", member.new {
+  local own = member.new {
     name = fields.name, role = "managed", pid = fields.pid, generation = fields.generation,
-  })
+  }
+  for _, app in ipairs(boot.apps) do app_module.set(app, "m", own) end
 end
 
 --- Runs the function. Yields when it does; the process ends when this returns, and raises what it

@@ -146,8 +146,14 @@ end
 ---@return string # with a line break at its end
 function metrics.text()
   local out, list = {}, sorted(metric.all)
-  for _, one in ipairs(list) do add_metric(out, one) end
+  local function add(own) -- the app's first
+    for _, one in ipairs(list) do
+      if (one.name:find("^perigee_") ~= nil) == own then add_metric(out, one) end
+    end
+  end
+  add(false)
   add_own(out, list)
+  add(true)
   out[#out + 1] = ""
   return concat(out, "\n")
 end

@@ -22,6 +22,9 @@ local OVER = "request is over"
 
 -- Where a request keeps what it is: an array part is smaller and faster than named fields.
 local POINTER, SERIAL, ROUTE, VALUES, OPEN = 1, 2, 3, 4, 5
+local APP = 6 -- only where there are several
+
+local served -- the apps, where there are several
 
 local request = { app = nil, POINTER = POINTER, SERIAL = SERIAL, ROUTE = ROUTE, VALUES = VALUES,
   OPEN = OPEN }
@@ -257,8 +260,9 @@ end
 
 --- To be called before anything of the body is read.
 local function hold_to_limit(self)
-  local route = self[ROUTE]
-  C.http_request_body_limit(self[POINTER], self[SERIAL], route and route.body_limit or body_limit)
+  local route, own = self[ROUTE], rawget(self, APP)
+  C.http_request_body_limit(self[POINTER], self[SERIAL],
+    route and route.body_limit or own and own.config.body_limit or body_limit)
 end
 
 function getters.body(self)
@@ -410,8 +414,8 @@ function getters.route(self)
   return self[ROUTE] or nil
 end
 
-function getters.app()
-  return request.app
+function getters.app(self)
+  return rawget(self, APP) or request.app
 end
 
 --- The URL of a route, as app:url_for makes it. With the option `external` it has the scheme and the
@@ -422,7 +426,7 @@ end
 ---@param options table|nil query, anchor, external, scheme, host
 ---@return string
 function methods:url_for(name, params, options)
-  return url.build(request.app, name, params, options, self)
+  return url.build(self.app, name, params, options, self)
 end
 
 --- Has `fn(req)` called, in a task of its own, when the client goes away before it has its answer.
@@ -467,13 +471,28 @@ function request_mt.__index(self, key)
   return methods[key]
 end
 
---- A request for Lua.
----@param pointer ffi.cdata* struct http_request *
----@param serial number its serial while it lives
----@return perigee.Request
-function request.new(pointer, serial)
+local function new(pointer, serial)
   local self = setmetatable({ pointer, serial, false, false, false }, request_mt)
   return self -- and not as a tail call, which LuaJIT would not record
+end
+
+--- As new, where the address that a request came to says whose it is.
+local function new_of_several(pointer, serial)
+  local self = setmetatable({ pointer, serial, false, false, false, served[pointer.app + 1] }, request_mt)
+  return self
+end
+
+--- A request for Lua.
+---@type fun(pointer: ffi.cdata*, serial: number): perigee.Request of a struct http_request *, and its
+---  serial while it lives
+request.new = new
+
+--- Sets whose requests there are, from now on.
+---@param apps perigee.App[] one, or by their numbers
+function request.serve(apps)
+  served = #apps > 1 and apps or nil
+  request.app = apps[1]
+  request.new = served and new_of_several or new
 end
 
 return request

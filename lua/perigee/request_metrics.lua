@@ -14,14 +14,16 @@ local NONE = { route = "", method = "" } -- no route fits
 
 local metric    -- perigee.shared.metric, where it is wanted
 local histogram -- nil when nobody wants to know
-local measured  -- the app whose requests are counted
+local measured  -- the app whose requests are counted; of several, the first
 
 --- Makes the histogram if it is wanted. Called in the main process, before the fork.
----@param app perigee.App
-function request_metrics.prepare(app)
-  local inspector = app.config.inspector
-  if not app.config.metrics_path and (not inspector or inspector == "off") then return end
-  metric, measured = require "perigee.shared.metric", app
+---@param apps perigee.App[] those that are served, whose requests are counted together
+function request_metrics.prepare(apps)
+  local inspector = apps[1].config.inspector
+  local wanted = inspector and inspector ~= "off"
+  for _, app in ipairs(apps) do wanted = wanted or app.config.metrics_path end
+  if not wanted then return end
+  metric, measured = require "perigee.shared.metric", apps[1]
   histogram = metric.new("histogram", NAME, { help = "Seconds from a request's head to its handler's end.",
     labels = { "route", "method" }, buckets = BOUNDS, series = SERIES })
 end
@@ -44,7 +46,7 @@ local function count(route, began)
 end
 
 --- The function that counts a request, or nil where nothing is counted.
----@param app perigee.App the one that is served: an inspector's requests are nobody's clients
+---@param app perigee.App the one that is served, or the first: an inspector's requests are nobody's clients
 ---@return nil|fun(route: table|false, began: number)
 function request_metrics.counter(app)
   return app == measured and histogram and count or nil

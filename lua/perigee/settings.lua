@@ -22,13 +22,14 @@ local DAY = 86400
 ---@field most number|nil
 ---@field values string[]|nil of an enum
 ---@field check nil|fun(element: any): boolean, string|nil of a list's elements
+---@field own boolean|nil each of several apps has its own; else it is the process's
 ---@field early boolean|nil it counts before the app's files are read, so they cannot set it
 ---@field help string
 
 ---@type perigee.Setting[]
 settings.list = {
-  { name = "bind", type = "list", default = { "127.0.0.1:8000" }, argument = "ADDRESS", check = bind.check,
-    least = 1,
+  { name = "bind", type = "list", own = true, default = { "127.0.0.1:8000" }, argument = "ADDRESS",
+    check = bind.check, least = 1,
     help = "where to listen: host:port, :port, [v6]:port, unix:/path, fd:N or fd:NAME, tls: before it for "
       .. "TLS; may be repeated" },
   { name = "tls_certificate", type = "string", argument = "FILE",
@@ -36,13 +37,15 @@ settings.list = {
   { name = "tls_key", type = "string", argument = "FILE", help = "PEM, the certificate's key" },
   { name = "workers", type = "workers", default = "auto", least = 1, most = 256,
     help = "worker processes; auto: one for each CPU this process may use" },
-  { name = "config", type = "string", argument = "FILE",
+  { name = "config", type = "string", own = true, argument = "FILE",
     help = "config script; default perigee.conf.lua beside the app" },
   { name = "mode", type = "enum", default = "production", values = { "production", "development" },
     help = "development shows errors to the client" },
-  { name = "strict_slashes", type = "enum", default = "false", values = { "false", "true", "redirect" },
+  { name = "strict_slashes", type = "enum", own = true, default = "false",
+    values = { "false", "true", "redirect" },
     help = "whether a '/' at a path's end counts; redirect: to the route's own form" },
-  { name = "error_format", type = "enum", default = "auto", values = { "auto", "html", "json", "text" },
+  { name = "error_format", type = "enum", own = true, default = "auto",
+    values = { "auto", "html", "json", "text" },
     help = "of error answers; auto: by the request's Accept" },
   { name = "access_log", type = "enum", default = "auto",
     values = { "auto", "off", "common", "combined", "json" },
@@ -67,9 +70,9 @@ settings.list = {
     help = "after which a worker is replaced; 0: never" },
   { name = "max_lifetime_jitter", type = "seconds", default = 0, least = 0, most = DAY,
     help = "up to so much more, at random for each worker" },
-  { name = "health_path", type = "string", argument = "PATH",
+  { name = "health_path", type = "string", own = true, argument = "PATH",
     help = "answers 200 while a worker serves; default none" },
-  { name = "ready_path", type = "string", argument = "PATH",
+  { name = "ready_path", type = "string", own = true, argument = "PATH",
     help = "the same, and 503 from the moment the host stops; default none" },
   { name = "start_timeout", type = "seconds", default = 30, least = 0.1, most = DAY,
     help = "for the app to load, and for a worker to be ready" },
@@ -100,7 +103,7 @@ settings.list = {
     help = "for the shared objects" },
   { name = "persist_interval", type = "seconds", default = 60, least = 0.05, most = DAY,
     help = "between two snapshots of the shared objects that are kept in files" },
-  { name = "metrics_path", type = "string", argument = "PATH",
+  { name = "metrics_path", type = "string", own = true, argument = "PATH",
     help = "serves the metrics, as Prometheus reads them; default not at all" },
   { name = "request_line_limit", type = "size", default = 8 * KIB, least = 64, most = MIB,
     help = "longer request lines are refused (414)" },
@@ -108,7 +111,7 @@ settings.list = {
     help = "for all header lines of a request (431)" },
   { name = "header_count_limit", type = "int", default = 100, least = 1, most = 10000,
     help = "header lines of a request (431)" },
-  { name = "body_limit", type = "size", default = 100 * MIB, least = 0, most = 1024 * GIB,
+  { name = "body_limit", type = "size", own = true, default = 100 * MIB, least = 0, most = 1024 * GIB,
     help = "for a request's body (413)" },
   { name = "unread_body_limit", type = "size", default = 256 * KIB, least = 0, most = 1024 * GIB,
     help = "of a body no handler reads; dropped to keep the connection" },
@@ -168,7 +171,7 @@ settings.list = {
     help = "agree to permessage-deflate" },
   { name = "websocket_compression_min", type = "size", default = KIB, least = 1, most = GIB,
     help = "shorter messages are not compressed" },
-  { name = "sse_keep_alive", type = "seconds", default = 15, least = 0.01, most = DAY,
+  { name = "sse_keep_alive", type = "seconds", own = true, default = 15, least = 0.01, most = DAY,
     help = "without an event, until a comment is sent to a client of http.sse" },
   { name = "publish_limit", type = "size", default = 64 * KIB, least = 1, most = 256 * KIB,
     help = "for a published message with its topic" },

@@ -7,7 +7,10 @@ local abi = require "perigee.abi"
 local caller = require "perigee.caller"
 local record = require "perigee.record"
 
-local state = {}
+local state = {
+  ---@type { name: string, file: string, bind: string[] }[]|nil the apps that workers serve; set by boot
+  serves = nil,
+}
 
 ---@class perigee.ProcessRow
 ---@field name string "main", "worker-0", the name of a managed process
@@ -24,6 +27,7 @@ local state = {}
 ---@field requests number it was given
 ---@field connections number open now
 ---@field last_error string|nil why a process in its place failed
+---@field apps { name: string, file: string, bind: string[] }[]|nil of a worker: whom it serves, where
 ---@field [string] any what the process told itself
 
 -- enum shm_state of host/shm/state_abi.h
@@ -31,7 +35,7 @@ local names = { "NONE", "IDLE", "RESTARTING", "STARTING", "STARTED", "ACKED", "J
   "FAILED", "COMPLETED" }
 
 local restricted = { "name", "role", "server", "serving", "state", "pid", "generation", "start_at", "starts",
-  "restart_at", "requests", "connections", "last_error" }
+  "restart_at", "requests", "connections", "last_error", "apps" }
 local is_restricted = {}
 for _, key in ipairs(restricted) do is_restricted[key] = true end
 
@@ -109,6 +113,7 @@ local function describe()
     connections = tonumber(row.counters[CONNECTIONS]),
     last_error = optional(ffi.string(process.last_error)),
   }
+  if result.role == "worker" then result.apps = state.serves end
   for key, values in pairs(record.parse(ffi.string(row.keys, row.keys_size))) do
     local kind, text = values[1]:match("^(%l)(.*)$")
     if not is_restricted[key] and decode[kind] then result[key] = decode[kind](text) end

@@ -21,14 +21,23 @@ function strict.is_app_code(source, root)
   return path:byte() ~= 47 or path:sub(1, #root) == root
 end
 
---- Guards a table of globals.
+local function is_code_of(roots, source)
+  for _, root in ipairs(roots) do
+    if strict.is_app_code(source, root) then return true end
+  end
+  return false
+end
+
+--- Guards a table of globals, once more for each app.
 ---@param globals table usually _G
 ---@param root string the app's folder, absolute, with a slash at its end
 function strict.install(globals, root)
   local mt = getmetatable(globals) or {}
+  mt.app_roots = mt.app_roots or {}
+  table.insert(mt.app_roots, root)
   local function place()
     local info = getinfo(3, "Sl")
-    if not info or info.what == "C" or not strict.is_app_code(info.source, root) then return nil end
+    if not info or info.what == "C" or not is_code_of(mt.app_roots, info.source) then return nil end
     return info.short_src .. ":" .. info.currentline
   end
   function mt.__newindex(t, name, value)

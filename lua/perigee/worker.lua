@@ -1,10 +1,10 @@
 --- A worker process: its hooks, and what the app knows about it. Called from C, after the fork.
 local abi = require "perigee.abi"
 local app_module = require "perigee.app"
+local apps = require "perigee.apps"
 local boot = require "perigee.boot"
 local handles = require "perigee.handles"
 local health = require "perigee.health"
-local listeners = require "perigee.listeners"
 local log = require "perigee.log"
 local manage_terms = require "perigee.manage_terms"
 local member = require "perigee.member"
@@ -14,7 +14,7 @@ local request = require "perigee.request"
 
 local worker = {}
 
-local hooked -- the app whose hooks run in this process
+local hooked -- the apps whose hooks run in this process
 
 --- Writes what the JIT compiler does to $PERIGEE_JIT_LOG.<pid>: -jv for a worker.
 local function log_jit(pid)
@@ -35,7 +35,7 @@ local function serve_managed(values)
   local own = make(boot.app, values)
   app_module.freeze(own)
   require("perigee.dispatch").install(own)
-  hooked = own
+  hooked = { own }
 end
 
 --- Becomes a worker and runs before_server_start. Yields when a hook does.
@@ -43,7 +43,7 @@ end
 function worker.before_start(block)
   local values = record.parse(block)
   local function number(key) return tonumber(values[key] and values[key][1]) end
-  local app, pid = boot.app, number("pid")
+  local pid = number("pid")
   phase.current = "worker"
   handles.unwatch()
   log_jit(pid)
@@ -51,26 +51,23 @@ function worker.before_start(block)
   request.id_prefix = ("%x%x"):format(os.time(), pid)
   abi.C.http_request_id_prefix(request.id_prefix)
   local is_managed = values.role[1] == "managed"
-  app_module.set(app, "m", member.new {
+  local own = member.new {
     name = is_managed and values.process[1] or ("worker-%d"):format(number("slot")),
     role = values.role[1],
     pid = pid,
     slot = not is_managed and number("slot") or nil,
     generation = number("generation"),
-  })
-  hooked = app
+  }
+  for _, app in ipairs(boot.apps) do app_module.set(app, "m", own) end
+  hooked = boot.apps
   if is_managed then serve_managed(values) end
-  listeners.run(hooked.listeners, "before_server_start", hooked)
-end
-
-local function run(name)
-  listeners.run(hooked.listeners, name, hooked)
+  apps.run(hooked, "before_server_start")
 end
 
 --- Runs after_server_start, then starts what runs in the background, whether or not that raised.
 function worker.after_start()
-  local ok, problem = pcall(run, "after_server_start")
-  hooked.background:start(hooked)
+  local ok, problem = pcall(apps.run, hooked, "after_server_start")
+  for _, app in ipairs(hooked) do app.background:start(app) end
   if not ok then error(problem, 0) end
 end
 
@@ -78,14 +75,14 @@ end
 ---@param how string "shutdown" when nobody takes over; else ""
 function worker.before_stop(how)
   if how == "shutdown" then health.end_ready() end
-  local ok, problem = pcall(run, "before_server_stop")
-  hooked.background:stop()
+  local ok, problem = pcall(apps.run, hooked, "before_server_stop")
+  for i = #hooked, 1, -1 do hooked[i].background:stop() end
   if not ok then error(problem, 0) end
 end
 
 --- Runs after_server_stop.
 function worker.after_stop()
-  run("after_server_stop")
+  apps.run(hooked, "after_server_stop")
 end
 
 --- The drain begins, before_server_stop is done: ends what would not end by itself. Does not yield.

@@ -1,14 +1,16 @@
--- A job queue: requests leave jobs, every worker takes them, and none is lost when a worker is killed.
+-- A job queue: requests leave jobs, processes beside the workers do them, and none is lost when one of these
+-- is killed.
 --
---   perigee serve scripts/apps/jobs.lua --workers 4
+--   perigee serve scripts/apps/jobs.lua
 --   curl -d '{"text":"count these words"}' localhost:8000/jobs
 --   curl localhost:8000/jobs/1
 local perigee = require "perigee"
 local http = require "perigee.http"
 local app = perigee.app "jobs"
 
-local ATTEMPTS = 3 -- after which a job that kills its workers is given up
-local KEPT = 3600  -- seconds that a result is kept
+local CONSUMERS = 2 -- processes
+local ATTEMPTS = 3  -- after which a job that kills its consumers is given up
+local KEPT = 3600   -- seconds that a result is kept
 
 app:main_process_start(function()
   app.shared.ids = perigee.shared.value("job ids", "int64")
@@ -43,19 +45,24 @@ local function work(job)
   return words
 end
 
--- One consumer in each worker. A job is acknowledged when its result is there: if the worker dies before,
--- another takes the job up, in its old place before younger ones.
-app:add_task(function()
-  for job, receipt in app.shared.jobs:items_ack() do
-    if receipt.deliveries > ATTEMPTS then
-      say(job.id, { id = job.id, state = "given up" })
-    else
-      local ok, result = pcall(work, job)
-      say(job.id, { id = job.id, state = ok and "done" or "failed", words = ok and result or nil,
-        attempts = receipt.deliveries })
-    end
-    receipt:ack()
+local function take(job, receipt)
+  if receipt.deliveries > ATTEMPTS then
+    say(job.id, { id = job.id, state = "given up" })
+  else
+    local ok, result = pcall(work, job)
+    say(job.id, { id = job.id, state = ok and "done" or "failed", words = ok and result or nil,
+      attempts = receipt.deliveries })
   end
-end, { name = "consumer" })
+  receipt:ack()
+end
+
+-- A job is acknowledged when its result is there: if its consumer dies before, the next takes the job up,
+-- in its old place before younger ones. Transient: a reload gives them the new code.
+app.manager:manage("consumer", function(process)
+  while not process.stopping do
+    local job, receipt = app.shared.jobs:get_ack(0.5) -- seconds until it looks whether it is to end
+    if job then take(job, receipt) end
+  end
+end, { workers = CONSUMERS, transient = true, restart = "always", max_restarts = 100, within = 60 })
 
 return app

@@ -305,6 +305,48 @@ describe("a process killed in a shared dict", function()
   case("dict.add", "more", 5, 12, function() C.shm_dict_add_number(made, "k", 1, 7, 0, 0, dict.found) end)
   case("dict.delete", "a string", longer, NONE, function() dict.delete(made, "k") end)
 
+  it("at any step of dict.expire", function()
+    made = dict.new(64 * KIB)
+    local function ttl()
+      assert.is_true(C.shm_dict_look(made, "k", 1, dict.found) > 0)
+      return dict.found.ttl
+    end
+    local function prepare() dict.set(made, "k", "v") end
+    prepare()
+    local function operate() C.shm_dict_expire(made, "k", 1, 100) end
+    before_or_after("dict.expire", prepare, operate, function(killed)
+      assert.is_true(ttl() > 90 or killed and ttl() < 0)
+      assert.equal("v", dict.get(made, "k"))
+    end)
+  end)
+
+  -- Reading takes no guard unless somebody died in the midst of a change, which is undone then.
+  it("at any step of dict.read, after another", function()
+    made = dict.new(64 * KIB)
+    dict.set(made, "k", "old")
+    before_or_after("dict.read", function() end, function()
+      fault.leave_half_done("dict.set", function() dict.set(made, "k", "new") end)
+      assert(dict.get(made, "k") == "old")
+    end, function() assert.equal("old", dict.get(made, "k")) end)
+  end)
+
+  for section, operate in pairs {
+    ["dict.length"] = function() assert(C.shm_dict_length(made, "l", 1, dict.found) == DONE) end,
+    ["dict.element"] = function() assert(#dict.list(made, "l") == 2) end,
+    ["dict.scan"] = function() assert(dict.keys(made).l == 1) end,
+  } do
+    it(("at any step of %s, also after another"):format(section), function()
+      made = dict.new(64 * KIB)
+      for _, value in ipairs { "a", "b" } do dict.push(made, "l", value) end
+      local function unchanged() assert.same({ "a", "b" }, dict.list(made, "l")) end
+      before_or_after(section, function() end, operate, unchanged)
+      before_or_after(section, function() end, function()
+        fault.leave_half_done("dict.push", function() dict.push(made, "l", "c") end)
+        operate()
+      end, unchanged)
+    end)
+  end
+
   for _, section in ipairs { "dict.grant", "dict.set", "dict.give" } do
     it("at any step of " .. section .. ", while cells come from the pool or go back", function()
       made = dict.new(512 * KIB)

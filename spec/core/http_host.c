@@ -764,7 +764,7 @@ int main(int argc, char **argv)
 		fd = listen_somewhere();
 	port = port_of(fd);
 	if (fd >= 0)
-		CHECK(http_server_listen(server, fd, NULL, &error) == 0);
+		CHECK(http_server_listen(server, fd, NULL, 0, &error) == 0);
 	CHECK(uv_poll_init(&loop, &control, 0) == 0);
 	CHECK(uv_poll_start(&control, UV_READABLE, on_control) == 0);
 	printf("ready %d\n", port);

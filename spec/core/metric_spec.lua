@@ -99,6 +99,18 @@ describe("a metric", function()
     assert.equal(0, (select(2, stat(metric))))
   end)
 
+  it("is read as it was before a change that was cut short, by whoever is not killed", function()
+    local metric = open("m.half", 100)
+    series(metric, "a")
+    fault.each_step("metric.read", function()
+      fault.leave_half_done("metric.series", function() series(metric, "b") end)
+      assert(stat(metric) == 1)
+    end, function()
+      assert.equal(1, (stat(metric)))
+      assert.equal(1, series(metric, "a"))
+    end)
+  end)
+
   it("has each series once when processes that make them are killed", function()
     local metric = open("m.race", 400)
     local children, status = {}, ffi.new "int[1]"

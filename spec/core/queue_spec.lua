@@ -373,6 +373,25 @@ describe("a shared queue whose process is killed at each step of", function()
     end, table.concat(list, " "), table.concat(list, " "))
   end)
 
+  for section, look in pairs {
+    ["queue.size"] = function(queue) assert(tonumber(C.shm_queue_size(queue)) == 2) end,
+    ["queue.stat"] = function(queue)
+      local stat = ffi.new "struct shm_queue_stat"
+      C.shm_queue_stat(queue, stat)
+      assert(tonumber(stat.ready) == 2)
+    end,
+  } do
+    it("a look (" .. section .. ") after a put that was cut short changes nothing", function()
+      local queue = new_queue()
+      local function again() put_many(queue, { "a", "b" }) end
+      again()
+      either(section, 1, { queue = queue, again = again }, function()
+        fault.leave_half_done("queue.put", function() put(queue, "c") end)
+        look(queue)
+      end, "a b", "a b")
+    end)
+  end
+
   it("closing closes it, or not", function()
     local queue = new_queue()
     local steps = fault.each_step("queue.close", function() C.shm_queue_close(queue) end, function(killed)

@@ -34,10 +34,6 @@ app:websocket("/wait", function(_, ws) ws:receive() end)
 return app
 ]]
 
-local function example(name)
-  return assert(host.read_file("scripts/apps/" .. name .. ".lua"))
-end
-
 describe("in a browser,", function()
   local browser, server
 
@@ -160,7 +156,7 @@ describe("in a browser,", function()
   end)
 
   it_with_browser("the examples work: the chat, the clock, and the upload form", function()
-    server = host.serve { app = example "chat", flags = { "--workers", "2" } }
+    server = host.serve { app = host.example "chat", flags = { "--workers", "2" } }
     local ann, bob = open("/", { prompt = "Ann" }), open("/", { prompt = "Bob" })
     ann:wait "lines.textContent.includes('Bob comes in')"
     bob:wait "lines.textContent.includes('Bob comes in')"
@@ -172,7 +168,7 @@ describe("in a browser,", function()
     assert.same({}, bob.errors)
     bob:close()
 
-    server = host.serve { app = example "clock", flags = { "--workers", "1" } }
+    server = host.serve { app = host.example "clock", flags = { "--workers", "1" } }
     local page = open()
     page:wait [[/^\d\d:\d\d:\d\d$/.test(document.getElementById("time").textContent)
       && +document.getElementById("id").textContent >= 2]]
@@ -180,7 +176,7 @@ describe("in a browser,", function()
   end)
 
   it_with_browser("the upload example takes the files of its form, and gives them back", function()
-    server = host.serve { app = example "upload", flags = { "--workers", "1" },
+    server = host.serve { app = host.example "upload", flags = { "--workers", "1" },
       env = { UPLOADS = "@DIR@/kept" } }
     local large = ("0123456789abcdef"):rep(60000) -- more than is kept in memory
     host.write_file(server.dir .. "/large file.bin", large)

@@ -17,6 +17,9 @@ end
 app:before_server_start(function(app)
   if exists "broken" then error "it is broken" end
   while exists "slow" do perigee.sleep(0.02) end
+  local starts = assert(io.open(dir .. "/starts", "a"))
+  starts:write(app.m.name, "\n")
+  starts:close()
 end)
 local function said(ok, message, code)
   return ("%s %s %s|%s\n"):format(app.m.name, tostring(ok), code or "-", message or "")
@@ -96,16 +99,16 @@ describe("app.m:restart", function()
   it("restarts all, one at a time, its own last", function()
     local server = serve(3)
     local before = server:wait_version("v1", 3)
+    os.remove(server.dir .. "/starts")
     local body = server:get("/restart?name=all").body
     assert.truthy(body:find "true %-|\n$", body)
-    local asker = tonumber(body:match "^worker%-(%d)")
+    local asker = body:match "^worker%-%d"
     assert.equal(0, common(before, server:wait_version("v1", 3)))
-    wait.till(5, "the old ones' end", function() return #server:matching "exited with status 0" == 3 end)
     local order = {}
-    for _, line in ipairs(server:matching "exited with status 0") do
-      order[#order + 1] = tonumber(line:match "worker (%d)")
-    end
+    for name in host.read_file(server.dir .. "/starts"):gmatch "[^\n]+" do order[#order + 1] = name end
+    assert.equal(3, #order)
     assert.equal(asker, order[3])
+    wait.till(5, "the old ones' end", function() return #server:matching "exited with status 0" == 3 end)
   end)
 
   it("in the order shutdown_first says so when its own process goes before the end", function()

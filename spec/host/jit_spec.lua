@@ -43,6 +43,9 @@ app:post("/body", function(req) return req.body end)
 return app
 ]]
 
+-- The same, beside another app.
+local beside = app:gsub("return app\n$", "return app, perigee.app('other', { bind = '127.0.0.1:0' })\n")
+
 local function ask(server, path, count)
   local connection = client.connect(server.target)
   local method, body = "GET", "\r\n"
@@ -59,10 +62,9 @@ end
 describe("the hot path", function()
   after_each(host.finish)
 
-  for _, path in ipairs { "/", "/users/42", "/header", "/query?word=moon&a=b", "/body", "/files/app.lua",
-      "/cells", "/dict" } do
-    it("compiles for " .. path, function()
-      local server = host.serve { app = app, flags = { "--workers", "1" }, binary = host.release_binary,
+  local function compiles(what, path, source)
+    it("compiles for " .. what, function()
+      local server = host.serve { app = source, flags = { "--workers", "1" }, binary = host.release_binary,
         env = { PERIGEE_JIT_LOG = "@DIR@/jit" } }
       ask(server, path, 20000)
       assert.equal(0, server:stop())
@@ -87,4 +89,10 @@ describe("the hot path", function()
       assert.same({}, bad)
     end)
   end
+
+  for _, path in ipairs { "/", "/users/42", "/header", "/query?word=moon&a=b", "/body", "/files/app.lua",
+      "/cells", "/dict" } do
+    compiles(path, path, app)
+  end
+  compiles("one of several apps", "/users/42", beside)
 end)

@@ -4,15 +4,11 @@ local host = require "spec.support.host"
 local wait = require "spec.support.wait"
 local websocket = require "spec.support.websocket"
 
-local function example(name)
-  return assert(host.read_file("scripts/apps/" .. name .. ".lua"))
-end
-
 describe("the example", function()
   after_each(host.finish)
 
   it("chat carries what one says to all in the room, over a reload", function()
-    local server = host.serve { app = example "chat", flags = { "--workers", "2" } }
+    local server = host.serve { app = host.example "chat", flags = { "--workers", "2" } }
     assert.matches("<title>Chat</title>", server:get("/").body)
     local ann = websocket.open(server.port, "/rooms/lobby?name=Ann")
     assert.equal("* Ann comes in", ann:message().payload)
@@ -36,13 +32,13 @@ describe("the example", function()
       return outsider:message().payload
     end)())
     for i = 1, 6 do others[i]:close() end
-    server:reload(example "chat")
+    server:reload(host.example "chat")
     assert.equal(1012, (outsider:closed()))
     assert.equal(1012, (ann:closed()))
   end)
 
   it("clock ticks, and goes on from the last event", function()
-    local server = host.serve { app = example "clock", flags = { "--workers", "1" } }
+    local server = host.serve { app = host.example "clock", flags = { "--workers", "1" } }
     assert.matches("<title>Clock</title>", server:get("/").body)
     local connection = client.connect(server.port)
     connection:request("GET", "/time", { ["Last-Event-ID"] = "41" })

@@ -447,6 +447,7 @@ app.manager:manage("tree", { "sh", "-c",
   { stop_signal = "USR2", restart = "never" })
 ]]
     server:expect " tree | here"
+    wait_state(server, "tree", "ACKED")
     local count = #server:processes()
     is_true(server:get("/stop?name=tree").body)
     server:expect " tree | told"
@@ -486,7 +487,7 @@ app.manager:register("resize", function(process) note("resize", process.name) pr
 app:get("/manage", function(req)
   local options = { tracked = req.query.tracked == "1" or nil, notify = req.query.notify == "1" or nil,
     restart = "never", workers = tonumber(req.query.workers) }
-  local what = req.query.fn or { "sh", "-c", req.query.sh or "sleep 1000" }
+  local what = req.query.fn or { "sh", "-c", req.query.sh or "exec sleep 1000" }
   if req.query.argv then what = { req.query.argv } end
   return said(app.m:manage(req.query.name, what, options))
 end)

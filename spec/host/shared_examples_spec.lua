@@ -5,15 +5,11 @@ local host = require "spec.support.host"
 local uv = require "luv"
 local wait = require "spec.support.wait"
 
-local function example(name)
-  return assert(host.read_file("scripts/apps/" .. name .. ".lua"))
-end
-
 describe("the example", function()
   after_each(host.finish)
 
   it("cache makes a thing once for all workers, and again when it was removed", function()
-    local server = host.serve { app = example "cache", flags = { "--workers", "3" } }
+    local server = host.serve { app = host.example "cache", flags = { "--workers", "3" } }
     local first = server:get "/squares/12"
     assert.equal("miss", first.headers["x-cache"])
     assert.equal(144, cjson.decode(first.body).square)
@@ -34,7 +30,7 @@ describe("the example", function()
   end)
 
   it("rate_limit lets each client have its share, whichever workers it meets", function()
-    local server = host.serve { app = example "rate_limit", flags = { "--workers", "3" } }
+    local server = host.serve { app = host.example "rate_limit", flags = { "--workers", "3" } }
     local ann, bob = { ["X-Api-Key"] = "ann" }, { ["X-Api-Key"] = "bob" }
     assert.equal("found, 5 left\n", server:get("/search", ann).body)
     local refused
@@ -47,8 +43,8 @@ describe("the example", function()
     assert.equal("fine, 9 left\n", server:get("/", bob).body)
   end)
 
-  it("jobs does every job, also those of a worker that is killed", function()
-    local server = host.serve { app = example "jobs", flags = { "--workers", "2" } }
+  it("jobs does every job, also those of a consumer that is killed", function()
+    local server = host.serve { app = host.example "jobs", flags = { "--workers", "2" } }
     local connection = client.connect(server.port)
     local function post(body)
       connection:request("POST", "/jobs", { ["Content-Type"] = "application/json" }, body)
@@ -65,11 +61,11 @@ describe("the example", function()
     wait.till(5, "two jobs under way", function() return stat().taken == 2 end)
     local victim
     for _, process in ipairs(server:processes()) do
-      if process.command:find "worker %d" then victim = process.pid end
+      if process.command:find "consumer%-%d" then victim = process.pid end
     end
     connection:close()
     uv.kill(victim, "sigkill")
-    server:expect "was killed by SIGKILL"
+    server:expect "consumer%-%d .*was killed by SIGKILL"
     wait.till(15, "the end of all jobs", function() return stat().done == 6 end)
     local attempts = 0
     for i = 1, 6 do

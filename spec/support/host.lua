@@ -65,14 +65,33 @@ function host.may_run_as(user)
     :format(user, user == "nobody" and "nogroup" or user, host.binary)) == 0
 end
 
---- A port of 127.0.0.1 that nobody has.
-function host.free_port()
-  local socket = uv.new_tcp()
-  assert(socket:bind("127.0.0.1", 0))
-  local port = socket:getsockname().port
+--- The source of an example app of scripts/apps.
+function host.example(name)
+  return assert(host.read_file("scripts/apps/" .. name .. ".lua"))
+end
+
+local reserved = {} -- UDP sockets: of all test runs on this machine, one can have a number
+local next_port = uv.os_getpid() * 37
+
+local function try_reserve(port)
+  local mark, socket = uv.new_udp(), uv.new_tcp()
+  local free = mark:bind("127.0.0.1", port) and socket:bind("127.0.0.1", port)
+    and socket:listen(1, function() end)
   socket:close()
+  if free then reserved[#reserved + 1] = mark else mark:close() end
   uv.run "nowait"
-  return port
+  return free
+end
+
+--- A port of 127.0.0.1 that nobody has, nor gets from here before this process ends. It is below those
+-- that the kernel gives to outgoing connections.
+function host.free_port()
+  for _ = 1, 20000 do
+    next_port = next_port + 1
+    local port = 12000 + next_port % 20000
+    if try_reserve(port) then return port end
+  end
+  error "there is no free port"
 end
 
 --- An app whose every answer is "VERSION PID\n", as load.lua wants it.

@@ -48,6 +48,12 @@ function run_methods:is_going(seconds)
   return wait.now() - self.began < self.seconds - (seconds or 0)
 end
 
+--- Ends it before its time: what is under way is waited for, nothing more is asked.
+function run_methods:stop()
+  self.seconds = wait.now() - self.began
+  uv.kill(self.pid, "sigterm")
+end
+
 --- Waits for the end and returns the counts; each is a number unless stated:
 -- ok; refused, reset, lost, short, wrong, timeout, local_failure (see load_client.lua); failures: their
 -- sum; examples: the first failures as text; events: each failure with its time; longest: ms;

@@ -178,6 +178,8 @@ for i = 1, options.keep_alive + options.one_shot do
   clients[i] = client
   connect(client)
 end
+local asked_to_stop = uv.new_signal()
+asked_to_stop:start("sigterm", function() stopping = true end)
 io.write "started\n"
 io.flush()
 

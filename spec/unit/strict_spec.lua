@@ -26,6 +26,19 @@ describe("strict globals", function()
     assert.truthy(text:find("lib/x.lua:1: write to the undeclared global 'helper'", 1, true), text)
   end)
 
+  it("are guarded from the code of every app", function()
+    local globals = {}
+    strict.install(globals, "/srv/shop/")
+    strict.install(globals, "/srv/admin/")
+    local function may_write(path)
+      local chunk = setfenv(assert(loadstring("leaked = 1", "@" .. path)), globals)
+      return (pcall(chunk))
+    end
+    assert.is_false(may_write "/srv/shop/a.lua")
+    assert.is_false(may_write "/srv/admin/b.lua")
+    assert.is_true(may_write "/usr/lib/c.lua")
+  end)
+
   it("refuse to be read by app code when there is none", function()
     assert.equal("app.lua:1: no such variable: 'prnt'", error_of("@app.lua", "prnt(1)"))
   end)
