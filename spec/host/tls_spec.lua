@@ -35,7 +35,7 @@ port, manager, plain = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 context = ssl.create_default_context(cafile="certificate.pem")
 def connect(**options):
     for name, value in options.items(): setattr(context, name, value)
-    return http.client.HTTPSConnection("localhost", port, context=context, timeout=20)
+    return http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=20)
 def get(connection, path):
     connection.request("GET", path)
     answer = connection.getresponse()
